@@ -1,1 +1,3 @@
-//! (filled in by its first commit)
+//! Deployment manifests and configs as documents: reading, changing, interpolating, comparing, writing.
+
+pub mod documents;

@@ -1,0 +1,1 @@
+//! The typed documents: manifest, cloud, runtime and CPI configs.
