@@ -38,7 +38,9 @@ pub enum StepStatus {
     #[default]
     Pending,
     /// Started and not ended: running now, or left half done by a crash.
-    Running { attempt: u32 },
+    Running {
+        attempt: u32,
+    },
     Succeeded {
         output: Json,
     },
@@ -70,11 +72,10 @@ impl StepStatus {
         match (self, event) {
             (S::Pending, E::Started { attempt: 1 }) => Ok(S::Running { attempt: 1 }),
             // After a crash the next worker starts what was left running; after a failure the same one may.
-            (S::Running { attempt: old } | S::Failed { attempt: old, .. }, E::Started { attempt })
-                if *attempt == old + 1 =>
-            {
-                Ok(S::Running { attempt: *attempt })
-            }
+            (
+                S::Running { attempt: old } | S::Failed { attempt: old, .. },
+                E::Started { attempt },
+            ) if *attempt == old + 1 => Ok(S::Running { attempt: *attempt }),
             (S::Running { .. }, E::Succeeded { output }) => Ok(S::Succeeded {
                 output: output.clone(),
             }),
@@ -200,10 +201,7 @@ mod tests {
             output: serde_json::json!({"vm_cid": "vm-1"}),
         };
         let text = serde_json::to_string(&event).unwrap();
-        assert_eq!(
-            text,
-            r#"{"event":"succeeded","output":{"vm_cid":"vm-1"}}"#
-        );
+        assert_eq!(text, r#"{"event":"succeeded","output":{"vm_cid":"vm-1"}}"#);
         assert_eq!(serde_json::from_str::<StepEvent>(&text).unwrap(), event);
     }
 }

@@ -35,7 +35,9 @@ pub fn recover(kind: StepKind, events: &[StepEvent]) -> Result<Decision, Illegal
         StepStatus::Succeeded { output } => Decision::Done(output),
         StepStatus::Abandoned => Decision::Surface(StepFailure {
             code: 10001,
-            message: format!("The step '{kind}' was given up when the task was cancelled. Start a new task."),
+            message: format!(
+                "The step '{kind}' was given up when the task was cancelled. Start a new task."
+            ),
             retryable: false,
         }),
         StepStatus::Failed { attempt, failure } if failure.retryable && attempt < MAX_ATTEMPTS => {
@@ -138,7 +140,10 @@ mod tests {
         else {
             panic!("a final failure must be surfaced");
         };
-        assert_eq!((failure.code, failure.message.as_str()), (450002, "Timed out"));
+        assert_eq!(
+            (failure.code, failure.message.as_str()),
+            (450002, "Timed out")
+        );
         assert_eq!(
             recover(StepKind::WaitForAgent, &[started(1), failed(true)]),
             Ok(Decision::Repeat { attempt: 2 })
