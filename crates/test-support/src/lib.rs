@@ -1,1 +1,9 @@
-//! (filled in by its first commit)
+//! Small working models for tests: a real PostgreSQL and a real nats-server on free loopback ports, a cloud
+//! whose VMs are simulated agents speaking the real protocol. Nothing here is a list of expected calls.
+
+mod nats;
+mod postgres;
+mod process;
+
+pub use nats::TestNats;
+pub use postgres::{TestDatabase, free_port};

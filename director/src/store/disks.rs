@@ -1,0 +1,193 @@
+//! Persistent disks and orphaned disks. Like VMs, a disk has a row with a fresh key before `create_disk`
+//! is called. Orphaning moves the row; the data stays until somebody deletes it or its time is over.
+
+use serde_json::Value as Json;
+use sqlx::{PgExecutor, Row, postgres::PgRow};
+use uuid::Uuid;
+
+/// One row of `persistent_disks`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disk {
+    pub id: i64,
+    pub instance_id: i64,
+    pub idempotency_key: Uuid,
+    /// Null until the CPI has answered.
+    pub cid: Option<String>,
+    /// MiB.
+    pub size: i64,
+    /// `''` is the managed disk.
+    pub name: String,
+    pub cloud_properties: Json,
+    pub cpi: String,
+    pub active: bool,
+    pub task_id: Option<i64>,
+}
+
+fn read(row: &PgRow) -> Result<Disk, sqlx::Error> {
+    Ok(Disk {
+        id: row.try_get("id")?,
+        instance_id: row.try_get("instance_id")?,
+        idempotency_key: row.try_get("idempotency_key")?,
+        cid: row.try_get("cid")?,
+        size: row.try_get("size")?,
+        name: row.try_get("name")?,
+        cloud_properties: row.try_get("cloud_properties")?,
+        cpi: row.try_get("cpi")?,
+        active: row.try_get("active")?,
+        task_id: row.try_get("task_id")?,
+    })
+}
+
+const COLUMNS: &str = "id, instance_id, idempotency_key, cid, size, name, cloud_properties, cpi, active, task_id";
+
+/// Writes the row of a disk about to be asked for; inactive until it carries the instance's data.
+pub async fn request(
+    db: impl PgExecutor<'_>,
+    instance_id: i64,
+    size: i64,
+    name: &str,
+    cloud_properties: &Json,
+    cpi: &str,
+    task_id: i64,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "insert into persistent_disks (instance_id, idempotency_key, size, name, cloud_properties, cpi, task_id)
+         values ($1, $2, $3, $4, $5, $6, $7) returning id",
+    )
+    .bind(instance_id)
+    .bind(Uuid::new_v4())
+    .bind(size)
+    .bind(name)
+    .bind(cloud_properties)
+    .bind(cpi)
+    .bind(task_id)
+    .fetch_one(db)
+    .await
+}
+
+pub async fn created(db: impl PgExecutor<'_>, id: i64, cid: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("update persistent_disks set cid = $2 where id = $1").bind(id).bind(cid).execute(db).await?;
+    Ok(())
+}
+
+/// The disk now carries the data: active; the one of the same name before it becomes inactive.
+pub async fn activate(db: &sqlx::PgPool, id: i64) -> Result<(), sqlx::Error> {
+    let mut tx = db.begin().await?;
+    sqlx::query(
+        "update persistent_disks d set active = (d.id = $1) from persistent_disks me
+         where me.id = $1 and d.instance_id = me.instance_id and d.name = me.name",
+    )
+    .bind(id)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await
+}
+
+/// Records a disk grown in place.
+pub async fn resized(db: impl PgExecutor<'_>, id: i64, size: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("update persistent_disks set size = $2 where id = $1").bind(id).bind(size).execute(db).await?;
+    Ok(())
+}
+
+pub async fn find(db: impl PgExecutor<'_>, id: i64) -> Result<Option<Disk>, sqlx::Error> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("select {COLUMNS} from persistent_disks where id = $1")))
+        .bind(id)
+        .fetch_optional(db)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Disks of one instance, oldest first; the inactive ones are left-overs of interrupted changes.
+pub async fn list_of_instance(db: impl PgExecutor<'_>, instance_id: i64) -> Result<Vec<Disk>, sqlx::Error> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from persistent_disks where instance_id = $1 order by id"
+    )))
+    .bind(instance_id)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+pub async fn list_of_deployment(db: impl PgExecutor<'_>, deployment_id: i64) -> Result<Vec<Disk>, sqlx::Error> {
+    let columns = COLUMNS.split(", ").map(|c| format!("d.{c}")).collect::<Vec<_>>().join(", ");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select {columns} from persistent_disks d join instances i on i.id = d.instance_id
+         where i.deployment_id = $1 order by d.id"
+    )))
+    .bind(deployment_id)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// A disk that never came to be.
+pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from persistent_disks where id = $1").bind(id).execute(db).await?;
+    Ok(())
+}
+
+/// Moves a created disk to the orphans, atomically. A row without cid (never created) is just dropped.
+/// Returns the cid that is now an orphan.
+pub async fn orphan(db: &sqlx::PgPool, id: i64) -> Result<Option<String>, sqlx::Error> {
+    let mut tx = db.begin().await?;
+    let cid: Option<String> = sqlx::query_scalar(
+        "insert into orphan_disks (cid, size, az, cpi, deployment_name, instance_name, cloud_properties, created_at)
+         select d.cid, d.size, i.az, d.cpi, p.name, i.group_name || '/' || i.uuid, d.cloud_properties, d.created_at
+         from persistent_disks d join instances i on i.id = d.instance_id join deployments p on p.id = i.deployment_id
+         where d.id = $1 and d.cid is not null
+         on conflict (cid) do update set orphaned_at = orphan_disks.orphaned_at returning cid",
+    )
+    .bind(id)
+    .fetch_optional(&mut *tx)
+    .await?;
+    sqlx::query("delete from persistent_disks where id = $1").bind(id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(cid)
+}
+
+/// One row of `orphan_disks`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrphanDisk {
+    pub id: i64,
+    pub cid: String,
+    /// MiB.
+    pub size: i64,
+    pub az: Option<String>,
+    pub cpi: String,
+    pub deployment_name: String,
+    /// `<group>/<uuid>` it belonged to.
+    pub instance_name: String,
+    pub cloud_properties: Json,
+    pub orphaned_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// All orphaned disks, newest first (`GET /disks`).
+pub async fn list_orphans(db: impl PgExecutor<'_>) -> Result<Vec<OrphanDisk>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select id, cid, size, az, cpi, deployment_name, instance_name, cloud_properties, orphaned_at
+         from orphan_disks order by orphaned_at desc, id desc",
+    )
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(OrphanDisk {
+                id: row.try_get("id")?,
+                cid: row.try_get("cid")?,
+                size: row.try_get("size")?,
+                az: row.try_get("az")?,
+                cpi: row.try_get("cpi")?,
+                deployment_name: row.try_get("deployment_name")?,
+                instance_name: row.try_get("instance_name")?,
+                cloud_properties: row.try_get("cloud_properties")?,
+                orphaned_at: row.try_get("orphaned_at")?,
+            })
+        })
+        .collect()
+}
+
+/// An orphan whose disk is certainly gone.
+pub async fn delete_orphan(db: impl PgExecutor<'_>, cid: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from orphan_disks where cid = $1").bind(cid).execute(db).await?;
+    Ok(())
+}
