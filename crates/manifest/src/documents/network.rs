@@ -1,0 +1,68 @@
+//! Networks of a cloud config (§1.8.1 - §1.8.3).
+
+use std::net::IpAddr;
+
+use domain::{AzName, NetworkName};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::{IpBlock, IpRanges};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "type")]
+pub enum Network {
+    Manual(ManualNetwork),
+    Dynamic(DynamicNetwork),
+    Vip(VipNetwork),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ManualNetwork {
+    pub name: NetworkName,
+    pub managed: bool,
+    pub subnets: Vec<ManualSubnet>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ManualSubnet {
+    pub name: Option<String>,
+    pub range: IpBlock,
+    pub gateway: Option<IpAddr>,
+    pub dns: Vec<IpAddr>,
+    /// Empty: the subnet has no AZ.
+    pub azs: Vec<AzName>,
+    /// Never given out: first, last, gateway, `reserved`, the director's own.
+    pub restricted: IpRanges,
+    pub static_ips: IpRanges,
+    pub cloud_properties: Map<String, Json>,
+    /// Size of the block given to each instance: 32 or 128 for a single address.
+    pub prefix: u8,
+    pub netmask_bits: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DynamicNetwork {
+    pub name: NetworkName,
+    pub subnets: Vec<DynamicSubnet>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DynamicSubnet {
+    pub dns: Vec<IpAddr>,
+    pub azs: Vec<AzName>,
+    pub cloud_properties: Map<String, Json>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VipNetwork {
+    pub name: NetworkName,
+    pub cloud_properties: Map<String, Json>,
+    /// With at least one, the director gives out the addresses.
+    pub subnets: Vec<VipSubnet>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VipSubnet {
+    pub static_ips: IpRanges,
+    pub azs: Vec<AzName>,
+}
