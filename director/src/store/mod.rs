@@ -1,0 +1,77 @@
+//! All SQL of the director, one file per noun.
+//!
+//! Every room calls functions here; nothing else speaks SQL. Functions return [`Error`] for database
+//! trouble and `Option`/`bool` for what the caller must decide on. Writes of a task's worker are fenced:
+//! they name the epoch of the worker's lease and change nothing once another worker has the task
+//! (ARCHITECTURE §3).
+
+pub mod addresses;
+pub mod attributes;
+pub mod audit;
+pub mod blobs;
+pub mod configs;
+pub mod deployments;
+pub mod disks;
+pub mod instances;
+pub mod locks;
+pub mod output;
+pub mod releases;
+pub mod steps;
+pub mod stemcells;
+pub mod tasks;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+
+/// Database trouble: the connection, or a statement that the schema refused.
+pub type Error = sqlx::Error;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// A pool of connections to the director's database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Connects (waiting up to `patience` for the server) and brings the schema up to date. Several
+    /// directors may do so at once: migrations hold an advisory lock.
+    pub async fn open(url: &str, max_connections: u32, patience: Duration) -> Result<Store, Error> {
+        let options = PgConnectOptions::from_str(url)?
+            .application_name("bosun-director")
+            // Statement texts hold no secrets, but slow ones are worth a line only when they are slow.
+            .options([("statement_timeout", "60000"), ("idle_in_transaction_session_timeout", "60000")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .min_connections(1)
+            .acquire_timeout(patience)
+            .connect_with(options)
+            .await?;
+        MIGRATIONS.run(&pool).await?;
+        Ok(Store { pool })
+    }
+
+    /// For statements in this module's files.
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// A transaction, for functions that take one because several writes belong together.
+    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Error> {
+        self.pool.begin().await
+    }
+
+    /// A connection that listens to notifications and connects again by itself.
+    pub async fn listener(&self) -> Result<PgListener, Error> {
+        PgListener::connect_with(&self.pool).await
+    }
+
+    /// Closes all connections; used at the end of a director's life.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,24 @@
+//! Task type → handler. One line per type (director-api.md §3.6).
+
+use async_trait::async_trait;
+
+use super::Context;
+use crate::error::Error;
+
+/// Does the work of one type of task.
+///
+/// `run` may be called again for the same task after its worker died: finished steps return their recorded
+/// output, everything outside of steps must be safe to repeat.
+#[async_trait]
+pub trait Handler: Send + Sync {
+    /// Returns the task's result line.
+    async fn run(&self, context: &Context) -> Result<String, Error>;
+}
+
+/// The handler of a task type; `None` for types of another version of the director.
+pub fn handler(kind: &str) -> Option<Box<dyn Handler>> {
+    #[allow(clippy::match_single_binding)] // rooms add their lines
+    match kind {
+        _ => None,
+    }
+}
