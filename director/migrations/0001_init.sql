@@ -330,6 +330,8 @@ create table vms (
   permanent_nats_credentials boolean not null default false,
   cloud_properties jsonb not null default '{}',
   network_spec jsonb not null default '{}',
+  -- the create_vm call without its secrets, so that a half-done one can be repeated
+  request jsonb not null default '{}',
   -- the task on whose behalf it is created; who cleans up after a failure
   task_id bigint,
   created_at timestamptz not null default now()

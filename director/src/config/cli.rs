@@ -21,26 +21,37 @@ pub fn main() -> anyhow::Result<()> {
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--config" | "-c") => {
-                config = Some(arguments.next().context("--config wants the path of the settings file")?.into());
+                config = Some(
+                    arguments
+                        .next()
+                        .context("--config wants the path of the settings file")?
+                        .into(),
+                );
             }
             Some("--check") => check = true,
             Some("hash-password") => return hash_password(),
-            Some("--version" | "-v") => return print(&format!("bosun-director {}", crate::VERSION)),
+            Some("--version" | "-v") => {
+                return print(&format!("bosun-director {}", crate::VERSION));
+            }
             Some("--help" | "-h") => return print(USAGE),
             _ => bail!("'{}' is not known\n{USAGE}", argument.to_string_lossy()),
         }
     }
-    let Some(config) = config else { bail!("no settings file given\n{USAGE}") };
+    let Some(config) = config else {
+        bail!("no settings file given\n{USAGE}")
+    };
     let settings = Settings::load(&config)?;
     if check {
         return print("the settings are fine");
     }
-    crate::api::serve::run(settings)
+    crate::services::run(settings)
 }
 
 fn hash_password() -> anyhow::Result<()> {
     let mut password = String::new();
-    std::io::stdin().read_to_string(&mut password).context("the password can't be read from stdin")?;
+    std::io::stdin()
+        .read_to_string(&mut password)
+        .context("the password can't be read from stdin")?;
     let password = password.trim_end_matches(['\r', '\n']);
     if password.is_empty() {
         bail!("the password on stdin is empty");

@@ -15,7 +15,9 @@ use serde_json::{Map, Value};
 /// Why the settings can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the settings can't be read; give the path of the director's settings file with --config")]
+    #[error(
+        "the settings can't be read; give the path of the director's settings file with --config"
+    )]
     Read(#[source] std::io::Error),
     /// The source names the line, the column and the key.
     #[error("{file} is not a valid settings file: {source}; docs/operator.md lists all keys")]
@@ -292,14 +294,21 @@ impl Settings {
             }
         };
         absolute(&mut self.data_dir);
-        let pairs = [Some(&mut self.nats.client), Some(&mut self.nats.agent_ca), self.listen.tls.as_mut()];
+        let pairs = [
+            Some(&mut self.nats.client),
+            Some(&mut self.nats.agent_ca),
+            self.listen.tls.as_mut(),
+        ];
         for pair in pairs.into_iter().flatten() {
             absolute(&mut pair.certificate);
             absolute(&mut pair.private_key);
         }
         absolute(&mut self.nats.ca);
         self.nats.authorization_file.as_mut().map(absolute);
-        self.nats.reload.as_mut().map(|reload| absolute(&mut reload.pid_file));
+        self.nats
+            .reload
+            .as_mut()
+            .map(|reload| absolute(&mut reload.pid_file));
         absolute(&mut self.cpi.path);
         self.cpi.config_file.as_mut().map(absolute);
         self.database.url_file.as_mut().map(absolute);
@@ -311,19 +320,32 @@ impl Settings {
                 self.listen.address
             ));
         }
-        self.database.url = Some(secret("database.url", self.database.url.take(), self.database.url_file.as_deref())?);
+        self.database.url = Some(secret(
+            "database.url",
+            self.database.url.take(),
+            self.database.url_file.as_deref(),
+        )?);
         if self.blobstore.secret.is_some() || self.blobstore.secret_file.is_some() {
             let blobs = &mut self.blobstore;
-            blobs.secret = Some(secret("blobstore.secret", blobs.secret.take(), blobs.secret_file.as_deref())?);
+            blobs.secret = Some(secret(
+                "blobstore.secret",
+                blobs.secret.take(),
+                blobs.secret_file.as_deref(),
+            )?);
         }
         if !["local", "dav", "s3"].contains(&self.blobstore.provider.as_str()) {
-            return Err(format!("blobstore.provider is '{}': use local, dav or s3", self.blobstore.provider));
+            return Err(format!(
+                "blobstore.provider is '{}': use local, dav or s3",
+                self.blobstore.provider
+            ));
         }
         if self.blobstore.provider == "local" && self.blobstore.secret.is_none() {
             return Err("blobstore.secret (or secret_file) is missing: it signs the URLs that agents fetch blobs with".into());
         }
         if self.nats.urls.is_empty() {
-            return Err("nats.urls is empty: name at least one server, like tls://127.0.0.1:4222".into());
+            return Err(
+                "nats.urls is empty: name at least one server, like tls://127.0.0.1:4222".into(),
+            );
         }
         if self.name.is_empty() {
             return Err("name is empty: it names the director in /info and in variables".into());
@@ -344,27 +366,44 @@ impl Settings {
     /// Base of the API's URLs as clients use them, without a slash at the end.
     pub fn public_url(&self) -> String {
         let url = self.public_url.clone().unwrap_or_else(|| {
-            let scheme = if self.listen.tls.is_some() { "https" } else { "http" };
-            format!("{scheme}://{}", std::net::SocketAddr::new(self.listen.address, self.listen.port))
+            let scheme = if self.listen.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            };
+            format!(
+                "{scheme}://{}",
+                std::net::SocketAddr::new(self.listen.address, self.listen.port)
+            )
         });
         url.trim_end_matches('/').to_owned()
     }
 
     /// Base of signed blob URLs as agents use them.
     pub fn blob_url(&self) -> String {
-        let url = self.blobstore.agent_url.clone().unwrap_or_else(|| self.public_url());
+        let url = self
+            .blobstore
+            .agent_url
+            .clone()
+            .unwrap_or_else(|| self.public_url());
         url.trim_end_matches('/').to_owned()
     }
 
     /// How agents reach NATS.
     pub fn agent_nats_url(&self) -> String {
-        self.nats.agent_url.clone().unwrap_or_else(|| self.nats.urls[0].clone())
+        self.nats
+            .agent_url
+            .clone()
+            .unwrap_or_else(|| self.nats.urls[0].clone())
     }
 
     /// The CPI's name in `/info`.
     pub fn cpi_name(&self) -> String {
         self.cpi.name.clone().unwrap_or_else(|| {
-            self.cpi.path.file_name().map_or_else(|| "cpi".into(), |name| name.to_string_lossy().into_owned())
+            self.cpi
+                .path
+                .file_name()
+                .map_or_else(|| "cpi".into(), |name| name.to_string_lossy().into_owned())
         })
     }
 
@@ -405,15 +444,23 @@ blobstore: {provider: local, options: {blobstore_path: blobs}, secret: s3cret}
     #[test]
     fn an_unknown_key_is_refused_with_its_line() {
         let text = format!("{MINIMAL}workerz: 3\n");
-        let error = Settings::parse(&text, "director.yml", Path::new("/etc/bosun")).unwrap_err().to_string();
-        assert!(error.contains("workerz") && error.contains("line 12"), "{error}");
+        let error = Settings::parse(&text, "director.yml", Path::new("/etc/bosun"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("workerz") && error.contains("line 12"),
+            "{error}"
+        );
     }
 
     #[test]
     fn paths_are_relative_to_the_file_and_secrets_stay_hidden() {
         let settings = Settings::parse(MINIMAL, "director.yml", Path::new("/etc/bosun")).unwrap();
         assert_eq!(settings.data_dir, Path::new("/etc/bosun/data"));
-        assert_eq!(settings.nats.client.certificate, Path::new("/etc/bosun/c.pem"));
+        assert_eq!(
+            settings.nats.client.certificate,
+            Path::new("/etc/bosun/c.pem")
+        );
         assert!(!format!("{settings:?}").contains("s3cret"));
         assert_eq!(settings.public_url(), "http://127.0.0.1:25555");
     }
@@ -421,7 +468,9 @@ blobstore: {provider: local, options: {blobstore_path: blobs}, secret: s3cret}
     #[test]
     fn plain_http_is_refused_off_loopback() {
         let text = MINIMAL.replace("127.0.0.1, port", "0.0.0.0, port");
-        let error = Settings::parse(&text, "director.yml", Path::new("/")).unwrap_err().to_string();
+        let error = Settings::parse(&text, "director.yml", Path::new("/"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("listen.tls"), "{error}");
     }
 }

@@ -27,7 +27,12 @@ pub struct Auditable {
 }
 
 impl AuditTrail {
-    pub fn new(store: Store, user: &str, task: Option<i64>, deployment: Option<String>) -> AuditTrail {
+    pub fn new(
+        store: Store,
+        user: &str,
+        task: Option<i64>,
+        deployment: Option<String>,
+    ) -> AuditTrail {
         AuditTrail {
             store,
             user: user.to_owned(),
@@ -37,7 +42,12 @@ impl AuditTrail {
     }
 
     pub fn of_task(store: Store, task: &Task) -> AuditTrail {
-        AuditTrail::new(store, &task.username, Some(task.id), task.deployment_name.clone())
+        AuditTrail::new(
+            store,
+            &task.username,
+            Some(task.id),
+            task.deployment_name.clone(),
+        )
     }
 
     /// Records one event; user, task and deployment are filled in where empty. Returns its id.
@@ -73,11 +83,21 @@ impl AuditTrail {
             instance: object.instance,
             ..NewAudit::default()
         };
-        let parent = self.record(NewAudit { context: Some(context), ..event.clone() }).await?;
+        let parent = self
+            .record(NewAudit {
+                context: Some(context),
+                ..event.clone()
+            })
+            .await?;
         let result = work.await;
         if !matches!(&result, Err(error) if error.is_interrupted()) {
             let error = result.as_ref().err().map(|error| error.message.clone());
-            self.record_quietly(NewAudit { parent_id: Some(parent), error, ..event }).await;
+            self.record_quietly(NewAudit {
+                parent_id: Some(parent),
+                error,
+                ..event
+            })
+            .await;
         }
         result
     }

@@ -42,24 +42,39 @@ struct Line {
 
 impl EventLog {
     pub fn new(output: Output) -> EventLog {
-        EventLog { output, before: Arc::default() }
+        EventLog {
+            output,
+            before: Arc::default(),
+        }
     }
 
     /// The log of a task that another worker began: steps it has shown as started or finished are not shown
     /// as started again.
     pub async fn resume(store: &Store, task: i64, output: Output) -> Result<EventLog, Error> {
-        let size = store.output_size(task, Kind::Event.name()).await?.unwrap_or(0);
+        let size = store
+            .output_size(task, Kind::Event.name())
+            .await?
+            .unwrap_or(0);
         let text = store.read_output(task, Kind::Event.name(), 0, size).await?;
         let mut before: BTreeMap<(String, Vec<String>, String), Before> = BTreeMap::new();
         for line in text.split(|byte| *byte == b'\n') {
-            let Ok(line) = serde_json::from_slice::<Line>(line) else { continue };
+            let Ok(line) = serde_json::from_slice::<Line>(line) else {
+                continue;
+            };
             let finished = line.state == "finished" || line.state == "failed";
             before.insert(
                 (line.stage, line.tags, line.task),
-                Before { finished, index: line.index, progress: line.progress },
+                Before {
+                    finished,
+                    index: line.index,
+                    progress: line.progress,
+                },
             );
         }
-        Ok(EventLog { output, before: Arc::new(before) })
+        Ok(EventLog {
+            output,
+            before: Arc::new(before),
+        })
     }
 
     /// Opens a stage. It writes nothing by itself: a stage without steps leaves no line. `total`: number of
@@ -68,14 +83,22 @@ impl EventLog {
         Stage {
             log: self.clone(),
             name: name.into(),
-            tags: tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>().into(),
+            tags: tags
+                .iter()
+                .map(|tag| (*tag).to_owned())
+                .collect::<Vec<_>>()
+                .into(),
             total: total.into(),
             next: Arc::new(Mutex::new(1)),
         }
     }
 
     /// A stage of one step of the same name, around `work`.
-    pub async fn single<T>(&self, name: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub async fn single<T>(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         self.stage(name, &[], 1).run(name, work).await
     }
 
@@ -115,7 +138,10 @@ impl Stage {
         let key = (self.name.to_string(), self.tags.to_vec(), task);
         let before = self.log.before.get(&key).cloned();
         let index = {
-            let mut next = self.next.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut next = self
+                .next
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
             let index = before.as_ref().map_or(*next, |before| before.index);
             *next += 1;
             index
@@ -170,7 +196,10 @@ impl StageTask {
     /// Shows what the step is doing; `add` is added to its progress (of 100).
     pub fn progress(&self, status: &str, add: u64) {
         let progress = {
-            let mut progress = self.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut progress = self
+                .progress
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
             *progress = (*progress + add).min(100);
             *progress
         };

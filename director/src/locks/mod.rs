@@ -51,7 +51,11 @@ pub(crate) fn wake_all() {
 }
 
 /// Waits for the lock, at most the request's timeout. The caller's cancel and interruption end the wait.
-pub async fn acquire(services: &Services, request: Request, context: &Context) -> Result<LockGuard, Error> {
+pub async fn acquire(
+    services: &Services,
+    request: Request,
+    context: &Context,
+) -> Result<LockGuard, Error> {
     let store = &services.store;
     let uid = Uuid::new_v4();
     let deadline = tokio::time::Instant::now() + request.timeout;
@@ -59,7 +63,10 @@ pub async fn acquire(services: &Services, request: Request, context: &Context) -
         let woken = waiters().notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        if store.try_lock(&request.name, uid, request.task, &request.owner, LEASE).await? {
+        if store
+            .try_lock(&request.name, uid, request.task, &request.owner, LEASE)
+            .await?
+        {
             break;
         }
         if tokio::time::Instant::now() >= deadline {
@@ -79,7 +86,12 @@ pub async fn acquire(services: &Services, request: Request, context: &Context) -
             context.checkpoint().await?;
         }
     }
-    let audit = AuditTrail::new(store.clone(), &request.user, request.task, request.deployment.clone());
+    let audit = AuditTrail::new(
+        store.clone(),
+        &request.user,
+        request.task,
+        request.deployment.clone(),
+    );
     let guard = LockGuard {
         store: store.clone(),
         name: request.name,

@@ -71,17 +71,25 @@ pub async fn reserve(
 }
 
 /// Releases the addresses of an instance that are not in `keep`.
-pub async fn release_others(db: impl PgExecutor<'_>, instance_id: i64, keep: &[String]) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query("delete from ip_addresses where instance_id = $1 and not address = any($2)")
-        .bind(instance_id)
-        .bind(keep)
-        .execute(db)
-        .await?;
+pub async fn release_others(
+    db: impl PgExecutor<'_>,
+    instance_id: i64,
+    keep: &[String],
+) -> Result<u64, sqlx::Error> {
+    let done =
+        sqlx::query("delete from ip_addresses where instance_id = $1 and not address = any($2)")
+            .bind(instance_id)
+            .bind(keep)
+            .execute(db)
+            .await?;
     Ok(done.rows_affected())
 }
 
 /// Planning failed: what this task reserved and no VM uses yet is free again.
-pub async fn release_unused_of_task(db: impl PgExecutor<'_>, task_id: i64) -> Result<u64, sqlx::Error> {
+pub async fn release_unused_of_task(
+    db: impl PgExecutor<'_>,
+    task_id: i64,
+) -> Result<u64, sqlx::Error> {
     let done = sqlx::query("delete from ip_addresses where task_id = $1 and vm_id is null")
         .bind(task_id)
         .execute(db)
@@ -90,7 +98,10 @@ pub async fn release_unused_of_task(db: impl PgExecutor<'_>, task_id: i64) -> Re
 }
 
 /// Addresses of one instance.
-pub async fn list_of_instance(db: impl PgExecutor<'_>, instance_id: i64) -> Result<Vec<String>, sqlx::Error> {
+pub async fn list_of_instance(
+    db: impl PgExecutor<'_>,
+    instance_id: i64,
+) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar("select address from ip_addresses where instance_id = $1 order by id")
         .bind(instance_id)
         .fetch_all(db)
@@ -99,5 +110,8 @@ pub async fn list_of_instance(db: impl PgExecutor<'_>, instance_id: i64) -> Resu
 
 /// Addresses tied to one VM.
 pub async fn list_of_vm(db: impl PgExecutor<'_>, vm_id: i64) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar("select address from ip_addresses where vm_id = $1 order by id").bind(vm_id).fetch_all(db).await
+    sqlx::query_scalar("select address from ip_addresses where vm_id = $1 order by id")
+        .bind(vm_id)
+        .fetch_all(db)
+        .await
 }

@@ -101,7 +101,10 @@ impl Store {
     }
 
     pub async fn find_audit(&self, id: i64) -> Result<Option<AuditRow>, Error> {
-        sqlx::query_as("select * from events where id = $1").bind(id).fetch_optional(self.pool()).await
+        sqlx::query_as("select * from events where id = $1")
+            .bind(id)
+            .fetch_optional(self.pool())
+            .await
     }
 
     /// Keeps the newest `keep` events and never splits a pair: it cuts at the smallest parent that a kept

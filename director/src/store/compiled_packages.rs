@@ -30,7 +30,8 @@ fn read(row: &PgRow) -> Result<CompiledPackage, sqlx::Error> {
     })
 }
 
-const COLUMNS: &str = "id, package_id, stemcell_os, stemcell_version, dependency_key, build, blob_id, sha1";
+const COLUMNS: &str =
+    "id, package_id, stemcell_os, stemcell_version, dependency_key, build, blob_id, sha1";
 
 /// What is compiled of the given packages, for any stemcell.
 pub async fn list_of_packages(
@@ -105,9 +106,15 @@ pub async fn insert(
     .bind(&new.sha1)
     .execute(db)
     .await?;
-    find(db, new.package_id, &new.stemcell_os, &new.stemcell_version, &new.dependency_key)
-        .await?
-        .ok_or(sqlx::Error::RowNotFound)
+    find(
+        db,
+        new.package_id,
+        &new.stemcell_os,
+        &new.stemcell_version,
+        &new.dependency_key,
+    )
+    .await?
+    .ok_or(sqlx::Error::RowNotFound)
 }
 
 fn key_sha1(key: &str) -> String {

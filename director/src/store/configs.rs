@@ -40,21 +40,30 @@ impl Store {
 
     /// Rows by id, deleted ones too: what a deployment was made with.
     pub async fn configs_by_ids(&self, ids: &[i64]) -> Result<Vec<ConfigRow>, Error> {
-        sqlx::query_as(sql("where c.id = any($1) order by c.id")).bind(ids).fetch_all(self.pool()).await
+        sqlx::query_as(sql("where c.id = any($1) order by c.id"))
+            .bind(ids)
+            .fetch_all(self.pool())
+            .await
     }
 
     /// The current row of a type and name.
     pub async fn current_config(&self, kind: &str, name: &str) -> Result<Option<ConfigRow>, Error> {
-        sqlx::query_as(sql("where c.type = $1 and c.name = $2 and not c.deleted order by c.id desc limit 1"))
-            .bind(kind)
-            .bind(name)
-            .fetch_optional(self.pool())
-            .await
+        sqlx::query_as(sql(
+            "where c.type = $1 and c.name = $2 and not c.deleted order by c.id desc limit 1",
+        ))
+        .bind(kind)
+        .bind(name)
+        .fetch_optional(self.pool())
+        .await
     }
 
     /// The newest row of every name of a type that these teams may see (theirs and team-less ones);
     /// `default` first, then by name.
-    pub async fn current_configs(&self, kind: &str, teams: &[String]) -> Result<Vec<ConfigRow>, Error> {
+    pub async fn current_configs(
+        &self,
+        kind: &str,
+        teams: &[String],
+    ) -> Result<Vec<ConfigRow>, Error> {
         sqlx::query_as(sql(
             "where c.type = $1 and not c.deleted and (c.team is null or c.team = any($2))
                and not exists (
@@ -90,13 +99,20 @@ impl Store {
     }
 
     /// The newest rows of one type and name, at most `limit`, newest first (typed endpoints).
-    pub async fn config_history(&self, kind: &str, name: &str, limit: i64) -> Result<Vec<ConfigRow>, Error> {
-        sqlx::query_as(sql("where c.type = $1 and c.name = $2 and not c.deleted order by c.id desc limit $3"))
-            .bind(kind)
-            .bind(name)
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await
+    pub async fn config_history(
+        &self,
+        kind: &str,
+        name: &str,
+        limit: i64,
+    ) -> Result<Vec<ConfigRow>, Error> {
+        sqlx::query_as(sql(
+            "where c.type = $1 and c.name = $2 and not c.deleted order by c.id desc limit $3",
+        ))
+        .bind(kind)
+        .bind(name)
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await
     }
 
     /// Appends a row if its content differs from the current one. Returns the current row and whether it
@@ -115,13 +131,16 @@ impl Store {
             .bind(format!("{kind}/{name}"))
             .execute(&mut *tx)
             .await?;
-        let current: Option<ConfigRow> =
-            sqlx::query_as(sql("where c.type = $1 and c.name = $2 and not c.deleted order by c.id desc limit 1"))
-                .bind(kind)
-                .bind(name)
-                .fetch_optional(&mut *tx)
-                .await?;
-        let latest = current.as_ref().map_or_else(|| "0".to_owned(), |row| row.id.to_string());
+        let current: Option<ConfigRow> = sqlx::query_as(sql(
+            "where c.type = $1 and c.name = $2 and not c.deleted order by c.id desc limit 1",
+        ))
+        .bind(kind)
+        .bind(name)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let latest = current
+            .as_ref()
+            .map_or_else(|| "0".to_owned(), |row| row.id.to_string());
         if expected_latest.is_some_and(|expected| expected != latest) {
             return Ok(Err(latest));
         }
@@ -153,11 +172,13 @@ impl Store {
 
     /// Soft-deletes all rows of a type and name; how many there were.
     pub async fn delete_configs(&self, kind: &str, name: &str) -> Result<u64, Error> {
-        let done = sqlx::query("update configs set deleted = true where type = $1 and name = $2 and not deleted")
-            .bind(kind)
-            .bind(name)
-            .execute(self.pool())
-            .await?;
+        let done = sqlx::query(
+            "update configs set deleted = true where type = $1 and name = $2 and not deleted",
+        )
+        .bind(kind)
+        .bind(name)
+        .execute(self.pool())
+        .await?;
         Ok(done.rows_affected())
     }
 }

@@ -38,7 +38,8 @@ fn read(row: &PgRow) -> Result<Disk, sqlx::Error> {
     })
 }
 
-const COLUMNS: &str = "id, instance_id, idempotency_key, cid, size, name, cloud_properties, cpi, active, task_id";
+const COLUMNS: &str =
+    "id, instance_id, idempotency_key, cid, size, name, cloud_properties, cpi, active, task_id";
 
 /// Writes the row of a disk about to be asked for; inactive until it carries the instance's data.
 pub async fn request(
@@ -66,7 +67,11 @@ pub async fn request(
 }
 
 pub async fn created(db: impl PgExecutor<'_>, id: i64, cid: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("update persistent_disks set cid = $2 where id = $1").bind(id).bind(cid).execute(db).await?;
+    sqlx::query("update persistent_disks set cid = $2 where id = $1")
+        .bind(id)
+        .bind(cid)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -85,20 +90,29 @@ pub async fn activate(db: &sqlx::PgPool, id: i64) -> Result<(), sqlx::Error> {
 
 /// Records a disk grown in place.
 pub async fn resized(db: impl PgExecutor<'_>, id: i64, size: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("update persistent_disks set size = $2 where id = $1").bind(id).bind(size).execute(db).await?;
+    sqlx::query("update persistent_disks set size = $2 where id = $1")
+        .bind(id)
+        .bind(size)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
 pub async fn find(db: impl PgExecutor<'_>, id: i64) -> Result<Option<Disk>, sqlx::Error> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("select {COLUMNS} from persistent_disks where id = $1")))
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from persistent_disks where id = $1"
+    )))
+    .bind(id)
+    .fetch_optional(db)
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
 /// Disks of one instance, oldest first; the inactive ones are left-overs of interrupted changes.
-pub async fn list_of_instance(db: impl PgExecutor<'_>, instance_id: i64) -> Result<Vec<Disk>, sqlx::Error> {
+pub async fn list_of_instance(
+    db: impl PgExecutor<'_>,
+    instance_id: i64,
+) -> Result<Vec<Disk>, sqlx::Error> {
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} from persistent_disks where instance_id = $1 order by id"
     )))
@@ -108,8 +122,15 @@ pub async fn list_of_instance(db: impl PgExecutor<'_>, instance_id: i64) -> Resu
     rows.iter().map(read).collect()
 }
 
-pub async fn list_of_deployment(db: impl PgExecutor<'_>, deployment_id: i64) -> Result<Vec<Disk>, sqlx::Error> {
-    let columns = COLUMNS.split(", ").map(|c| format!("d.{c}")).collect::<Vec<_>>().join(", ");
+pub async fn list_of_deployment(
+    db: impl PgExecutor<'_>,
+    deployment_id: i64,
+) -> Result<Vec<Disk>, sqlx::Error> {
+    let columns = COLUMNS
+        .split(", ")
+        .map(|c| format!("d.{c}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "select {columns} from persistent_disks d join instances i on i.id = d.instance_id
          where i.deployment_id = $1 order by d.id"
@@ -122,7 +143,10 @@ pub async fn list_of_deployment(db: impl PgExecutor<'_>, deployment_id: i64) -> 
 
 /// A disk that never came to be.
 pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from persistent_disks where id = $1").bind(id).execute(db).await?;
+    sqlx::query("delete from persistent_disks where id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -140,7 +164,10 @@ pub async fn orphan(db: &sqlx::PgPool, id: i64) -> Result<Option<String>, sqlx::
     .bind(id)
     .fetch_optional(&mut *tx)
     .await?;
-    sqlx::query("delete from persistent_disks where id = $1").bind(id).execute(&mut *tx).await?;
+    sqlx::query("delete from persistent_disks where id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(cid)
 }
@@ -188,6 +215,9 @@ pub async fn list_orphans(db: impl PgExecutor<'_>) -> Result<Vec<OrphanDisk>, sq
 
 /// An orphan whose disk is certainly gone.
 pub async fn delete_orphan(db: impl PgExecutor<'_>, cid: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from orphan_disks where cid = $1").bind(cid).execute(db).await?;
+    sqlx::query("delete from orphan_disks where cid = $1")
+        .bind(cid)
+        .execute(db)
+        .await?;
     Ok(())
 }

@@ -112,23 +112,35 @@ pub async fn list(
     rows.iter().map(read).collect()
 }
 
-pub async fn find_by_uuid(db: impl PgExecutor<'_>, uuid: &str) -> Result<Option<Instance>, sqlx::Error> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("select {COLUMNS} from instances where uuid = $1")))
-        .bind(uuid)
-        .fetch_optional(db)
-        .await?;
+pub async fn find_by_uuid(
+    db: impl PgExecutor<'_>,
+    uuid: &str,
+) -> Result<Option<Instance>, sqlx::Error> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from instances where uuid = $1"
+    )))
+    .bind(uuid)
+    .fetch_optional(db)
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
 /// Sets the desired state (`started`, `stopped`, `detached`).
 pub async fn set_state(db: impl PgExecutor<'_>, id: i64, state: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("update instances set state = $2 where id = $1").bind(id).bind(state).execute(db).await?;
+    sqlx::query("update instances set state = $2 where id = $1")
+        .bind(id)
+        .bind(state)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
 /// An update begins: until [`complete_update`] the instance counts as dirty, whatever happens to us.
 pub async fn begin_update(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("update instances set update_completed = false where id = $1").bind(id).execute(db).await?;
+    sqlx::query("update instances set update_completed = false where id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -139,23 +151,33 @@ pub async fn complete_update(
     state: &str,
     spec: &Json,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("update instances set update_completed = true, state = $2, spec = $3 where id = $1")
+    sqlx::query(
+        "update instances set update_completed = true, state = $2, spec = $3 where id = $1",
+    )
+    .bind(id)
+    .bind(state)
+    .bind(spec)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Refreshes the recorded spec of an instance that is not touched otherwise.
+pub async fn set_spec(db: impl PgExecutor<'_>, id: i64, spec: &Json) -> Result<(), sqlx::Error> {
+    sqlx::query("update instances set spec = $2 where id = $1")
         .bind(id)
-        .bind(state)
         .bind(spec)
         .execute(db)
         .await?;
     Ok(())
 }
 
-/// Refreshes the recorded spec of an instance that is not touched otherwise.
-pub async fn set_spec(db: impl PgExecutor<'_>, id: i64, spec: &Json) -> Result<(), sqlx::Error> {
-    sqlx::query("update instances set spec = $2 where id = $1").bind(id).bind(spec).execute(db).await?;
-    Ok(())
-}
-
 pub async fn set_ignore(db: impl PgExecutor<'_>, id: i64, ignore: bool) -> Result<(), sqlx::Error> {
-    sqlx::query("update instances set ignore = $2 where id = $1").bind(id).bind(ignore).execute(db).await?;
+    sqlx::query("update instances set ignore = $2 where id = $1")
+        .bind(id)
+        .bind(ignore)
+        .execute(db)
+        .await?;
     Ok(())
 }
 

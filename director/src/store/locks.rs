@@ -90,12 +90,18 @@ impl Store {
 
     /// Gives up a place in the queue.
     pub async fn stop_waiting(&self, uid: Uuid) -> Result<(), Error> {
-        sqlx::query("delete from lock_waiters where uid = $1").bind(uid).execute(self.pool()).await?;
+        sqlx::query("delete from lock_waiters where uid = $1")
+            .bind(uid)
+            .execute(self.pool())
+            .await?;
         Ok(())
     }
 
     /// Who holds a lock: its row and the description of the task.
-    pub async fn find_lock_holder(&self, name: &str) -> Result<Option<(Option<i64>, Option<String>)>, Error> {
+    pub async fn find_lock_holder(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Option<i64>, Option<String>)>, Error> {
         sqlx::query_as(
             "select l.task_id, t.description from locks l left join tasks t on t.id = l.task_id where l.name = $1",
         )
@@ -151,11 +157,13 @@ impl Store {
         .bind(owner)
         .execute(self.pool())
         .await?;
-        sqlx::query("delete from lock_waiters where split_part(owner, '#', 1) = $1 and owner <> $2")
-            .bind(instance)
-            .bind(owner)
-            .execute(self.pool())
-            .await?;
+        sqlx::query(
+            "delete from lock_waiters where split_part(owner, '#', 1) = $1 and owner <> $2",
+        )
+        .bind(instance)
+        .bind(owner)
+        .execute(self.pool())
+        .await?;
         Ok(())
     }
 
@@ -164,9 +172,11 @@ impl Store {
         sqlx::query("delete from locks where expires_at < now() - interval '60 seconds'")
             .execute(self.pool())
             .await?;
-        sqlx::query_as("select name, uid, task_id, expires_at from locks order by acquired_at, name")
-            .fetch_all(self.pool())
-            .await
+        sqlx::query_as(
+            "select name, uid, task_id, expires_at from locks order by acquired_at, name",
+        )
+        .fetch_all(self.pool())
+        .await
     }
 
     /// Names of the deployments whose lock is held and has not expired.

@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod attributes;
 pub mod audit;
 pub mod blobs;
+pub mod compiled_packages;
 pub mod configs;
 pub mod deployments;
 pub mod disks;
@@ -16,9 +17,10 @@ pub mod instances;
 pub mod locks;
 pub mod output;
 pub mod releases;
-pub mod steps;
 pub mod stemcells;
+pub mod steps;
 pub mod tasks;
+pub mod vms;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -44,7 +46,10 @@ impl Store {
         let options = PgConnectOptions::from_str(url)?
             .application_name("bosun-director")
             // Statement texts hold no secrets, but slow ones are worth a line only when they are slow.
-            .options([("statement_timeout", "60000"), ("idle_in_transaction_session_timeout", "60000")]);
+            .options([
+                ("statement_timeout", "60000"),
+                ("idle_in_transaction_session_timeout", "60000"),
+            ]);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .min_connections(1)
@@ -55,8 +60,8 @@ impl Store {
         Ok(Store { pool })
     }
 
-    /// For statements in this module's files.
-    pub(crate) fn pool(&self) -> &PgPool {
+    /// For the functions of this module's files that take an executor.
+    pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 

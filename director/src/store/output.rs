@@ -6,7 +6,12 @@ use super::{Error, Store};
 impl Store {
     /// Appends a chunk under the worker's lease. `false`: the lease is no longer ours. One writer per task
     /// (its [`crate::tasks::output::Output`]) appends, so offsets need no lock of their own.
-    pub async fn append_output(&self, fence: Fence, kind: &str, data: &[u8]) -> Result<bool, Error> {
+    pub async fn append_output(
+        &self,
+        fence: Fence,
+        kind: &str,
+        data: &[u8],
+    ) -> Result<bool, Error> {
         let done = sqlx::query(
             "with mine as (
                select id from tasks
@@ -38,7 +43,13 @@ impl Store {
     }
 
     /// The bytes from `from` (inclusive) to `to` (exclusive).
-    pub async fn read_output(&self, task: i64, kind: &str, from: i64, to: i64) -> Result<Vec<u8>, Error> {
+    pub async fn read_output(
+        &self,
+        task: i64,
+        kind: &str,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<u8>, Error> {
         let chunks: Vec<(i64, Vec<u8>)> = sqlx::query_as(
             "select start, data from task_output
              where task_id = $1 and kind = $2 and start < $4 and start + length(data) > $3 order by seq",
@@ -63,7 +74,10 @@ impl Store {
     /// The last bytes of one kind, at most `max`, to find the last whole line.
     pub async fn output_tail(&self, task: i64, kind: &str, max: i64) -> Result<Vec<u8>, Error> {
         match self.output_size(task, kind).await? {
-            Some(size) => self.read_output(task, kind, (size - max).max(0), size).await,
+            Some(size) => {
+                self.read_output(task, kind, (size - max).max(0), size)
+                    .await
+            }
             None => Ok(Vec::new()),
         }
     }

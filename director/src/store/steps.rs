@@ -15,7 +15,12 @@ pub struct StepRow {
 
 impl Store {
     /// Stores a task's plan before its first step. `false`: the lease is no longer ours.
-    pub async fn store_plan(&self, fence: Fence, planner_version: &str, plan: &Value) -> Result<bool, Error> {
+    pub async fn store_plan(
+        &self,
+        fence: Fence,
+        planner_version: &str,
+        plan: &Value,
+    ) -> Result<bool, Error> {
         let done = sqlx::query(
             "with mine as (
                select id from tasks
@@ -41,7 +46,13 @@ impl Store {
     }
 
     /// Writes one event of a step under the worker's lease. `false`: the lease is no longer ours.
-    pub async fn append_step_event(&self, fence: Fence, key: &str, kind: &str, event: &Value) -> Result<bool, Error> {
+    pub async fn append_step_event(
+        &self,
+        fence: Fence,
+        key: &str,
+        kind: &str,
+        event: &Value,
+    ) -> Result<bool, Error> {
         let done = sqlx::query(
             "with mine as (
                select id from tasks
@@ -61,9 +72,11 @@ impl Store {
 
     /// All events of a task in the order written; read once when a worker takes the task.
     pub async fn step_events(&self, task: i64) -> Result<Vec<StepRow>, Error> {
-        sqlx::query_as("select step_key, kind, event from task_step_events where task_id = $1 order by seq")
-            .bind(task)
-            .fetch_all(self.pool())
-            .await
+        sqlx::query_as(
+            "select step_key, kind, event from task_step_events where task_id = $1 order by seq",
+        )
+        .bind(task)
+        .fetch_all(self.pool())
+        .await
     }
 }

@@ -173,7 +173,11 @@ impl Store {
 
     /// Renews the leases of the given tasks. Returns, for each that is still ours, its id and whether a cancel
     /// was asked for; those missing in the answer are lost.
-    pub async fn renew_leases(&self, fences: &[Fence], lease: Duration) -> Result<Vec<(i64, bool)>, Error> {
+    pub async fn renew_leases(
+        &self,
+        fences: &[Fence],
+        lease: Duration,
+    ) -> Result<Vec<(i64, bool)>, Error> {
         let ids: Vec<i64> = fences.iter().map(|fence| fence.task).collect();
         let epochs: Vec<i64> = fences.iter().map(|fence| fence.epoch).collect();
         sqlx::query_as(
@@ -190,7 +194,12 @@ impl Store {
     }
 
     /// Ends a task. `false`: the lease is no longer ours, nothing was written.
-    pub async fn finish_task(&self, fence: Fence, state: &str, result: &str) -> Result<bool, Error> {
+    pub async fn finish_task(
+        &self,
+        fence: Fence,
+        state: &str,
+        result: &str,
+    ) -> Result<bool, Error> {
         let done = sqlx::query(
             "update tasks set state = $3, result = $4, finished_at = now(), timestamp = now(),
                lease_owner = null, lease_until = null
@@ -286,9 +295,11 @@ impl Store {
 
     /// When the next lease of a running task runs out, if any runs: a worker need not look earlier.
     pub async fn next_lease_end(&self) -> Result<Option<DateTime<Utc>>, Error> {
-        sqlx::query_scalar("select min(lease_until) from tasks where state in ('processing', 'cancelling')")
-            .fetch_one(self.pool())
-            .await
+        sqlx::query_scalar(
+            "select min(lease_until) from tasks where state in ('processing', 'cancelling')",
+        )
+        .fetch_one(self.pool())
+        .await
     }
 
     /// Numbers of queued and processing tasks by type (metrics).

@@ -119,65 +119,98 @@ pub async fn activate(db: &sqlx::PgPool, id: i64) -> Result<(), sqlx::Error> {
         .bind(id)
         .execute(&mut *tx)
         .await?;
-    sqlx::query("update vms set active = true where id = $1").bind(id).execute(&mut *tx).await?;
+    sqlx::query("update vms set active = true where id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await
 }
 
 /// Marks a VM as being deleted, before `delete_vm` is called.
 pub async fn deleting(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("update vms set state = 'deleting' where id = $1").bind(id).execute(db).await?;
+    sqlx::query("update vms set state = 'deleting' where id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
 /// The agent has taken its permanent NATS certificate.
 pub async fn permanent_credentials(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("update vms set permanent_nats_credentials = true where id = $1").bind(id).execute(db).await?;
+    sqlx::query("update vms set permanent_nats_credentials = true where id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
 /// The VM is certainly gone (or never came to be).
 pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from vms where id = $1").bind(id).execute(db).await?;
+    sqlx::query("delete from vms where id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
 pub async fn find(db: impl PgExecutor<'_>, id: i64) -> Result<Option<Vm>, sqlx::Error> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("select {COLUMNS} from vms where id = $1")))
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from vms where id = $1"
+    )))
+    .bind(id)
+    .fetch_optional(db)
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
 pub async fn find_by_cid(db: impl PgExecutor<'_>, cid: &str) -> Result<Option<Vm>, sqlx::Error> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("select {COLUMNS} from vms where cid = $1")))
-        .bind(cid)
-        .fetch_optional(db)
-        .await?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from vms where cid = $1"
+    )))
+    .bind(cid)
+    .fetch_optional(db)
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
 /// The VM an instance runs on.
-pub async fn find_active(db: impl PgExecutor<'_>, instance_id: i64) -> Result<Option<Vm>, sqlx::Error> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("select {COLUMNS} from vms where instance_id = $1 and active")))
-        .bind(instance_id)
-        .fetch_optional(db)
-        .await?;
+pub async fn find_active(
+    db: impl PgExecutor<'_>,
+    instance_id: i64,
+) -> Result<Option<Vm>, sqlx::Error> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from vms where instance_id = $1 and active"
+    )))
+    .bind(instance_id)
+    .fetch_optional(db)
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
 /// All VM rows of one instance, oldest first.
-pub async fn list_of_instance(db: impl PgExecutor<'_>, instance_id: i64) -> Result<Vec<Vm>, sqlx::Error> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("select {COLUMNS} from vms where instance_id = $1 order by id")))
-        .bind(instance_id)
-        .fetch_all(db)
-        .await?;
+pub async fn list_of_instance(
+    db: impl PgExecutor<'_>,
+    instance_id: i64,
+) -> Result<Vec<Vm>, sqlx::Error> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from vms where instance_id = $1 order by id"
+    )))
+    .bind(instance_id)
+    .fetch_all(db)
+    .await?;
     rows.iter().map(read).collect()
 }
 
 /// All VM rows of a deployment, compilation workers included, oldest first.
-pub async fn list_of_deployment(db: impl PgExecutor<'_>, deployment_id: i64) -> Result<Vec<Vm>, sqlx::Error> {
-    let columns = COLUMNS.split(", ").map(|c| format!("v.{c}")).collect::<Vec<_>>().join(", ");
+pub async fn list_of_deployment(
+    db: impl PgExecutor<'_>,
+    deployment_id: i64,
+) -> Result<Vec<Vm>, sqlx::Error> {
+    let columns = COLUMNS
+        .split(", ")
+        .map(|c| format!("v.{c}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "select {columns} from vms v join instances i on i.id = v.instance_id where i.deployment_id = $1 order by v.id"
     )))
@@ -189,5 +222,7 @@ pub async fn list_of_deployment(db: impl PgExecutor<'_>, deployment_id: i64) -> 
 
 /// Agent ids of every VM row: whom NATS must know.
 pub async fn agent_ids(db: impl PgExecutor<'_>) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar("select agent_id from vms order by id").fetch_all(db).await
+    sqlx::query_scalar("select agent_id from vms order by id")
+        .fetch_all(db)
+        .await
 }

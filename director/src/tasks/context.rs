@@ -65,7 +65,11 @@ impl Context {
     /// The arguments that the task was queued with.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_value(self.task.args.clone()).map_err(|error| {
-            Error::unclassified(format!("The arguments of task {} can't be read.", self.task.id)).caused_by(error)
+            Error::unclassified(format!(
+                "The arguments of task {} can't be read.",
+                self.task.id
+            ))
+            .caused_by(error)
         })
     }
 
@@ -82,7 +86,9 @@ impl Context {
     /// Like [`Context::checkpoint`], but a cancel request does not count: for what must not stop half-way.
     pub fn check_interrupted(&self) -> Result<(), Error> {
         if self.signals.lost.is_cancelled() {
-            return Err(Error::interrupted("This worker's lease on the task is over."));
+            return Err(Error::interrupted(
+                "This worker's lease on the task is over.",
+            ));
         }
         if self.signals.shutdown.is_cancelled() {
             return Err(Error::interrupted("The director is going down."));
@@ -120,7 +126,9 @@ impl Context {
 
     /// Appends one line to the debug output, with the time in front.
     pub fn debug(&self, text: impl AsRef<str>) {
-        let mut line = chrono::Utc::now().format("[%Y-%m-%dT%H:%M:%S%.6f] ").to_string();
+        let mut line = chrono::Utc::now()
+            .format("[%Y-%m-%dT%H:%M:%S%.6f] ")
+            .to_string();
         line.push_str(text.as_ref());
         line.push('\n');
         self.output.append(Kind::Debug, line);
@@ -137,14 +145,25 @@ impl Context {
     }
 
     /// Stores the plan before the first step; a worker that takes over loads it instead of planning again.
-    pub async fn store_plan(&self, planner_version: &str, plan: &impl Serialize) -> Result<(), Error> {
+    pub async fn store_plan(
+        &self,
+        planner_version: &str,
+        plan: &impl Serialize,
+    ) -> Result<(), Error> {
         let plan = serde_json::to_value(plan)
             .map_err(|error| Error::unclassified("The plan can't be stored.").caused_by(error))?;
-        if self.services.store.store_plan(self.fence, planner_version, &plan).await? {
+        if self
+            .services
+            .store
+            .store_plan(self.fence, planner_version, &plan)
+            .await?
+        {
             return Ok(());
         }
         self.signals.lost.cancel();
-        Err(Error::interrupted("This worker's lease on the task is over."))
+        Err(Error::interrupted(
+            "This worker's lease on the task is over.",
+        ))
     }
 
     /// The plan that an earlier worker stored, with the version of the planner that made it.
@@ -153,9 +172,12 @@ impl Context {
             return Ok(None);
         };
         let plan = serde_json::from_value(plan).map_err(|error| {
-            Error::unclassified(format!("The stored plan of task {} can't be read.", self.task.id))
-                .hint("It was made by another version of the director: deploy again.")
-                .caused_by(error)
+            Error::unclassified(format!(
+                "The stored plan of task {} can't be read.",
+                self.task.id
+            ))
+            .hint("It was made by another version of the director: deploy again.")
+            .caused_by(error)
         })?;
         Ok(Some((version, plan)))
     }

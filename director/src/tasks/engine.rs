@@ -87,11 +87,18 @@ impl Engine {
     /// starts to work.
     pub async fn start(services: Arc<Services>, options: Options) -> Result<Engine, Error> {
         let store = &services.store;
-        let taken = store.expire_leases_of(&options.instance, &options.owner).await?;
+        let taken = store
+            .expire_leases_of(&options.instance, &options.owner)
+            .await?;
         if taken > 0 {
-            tracing::info!(tasks = taken, "going on with the tasks of this director's last run");
+            tracing::info!(
+                tasks = taken,
+                "going on with the tasks of this director's last run"
+            );
         }
-        store.expire_locks_of(&options.instance, &options.owner).await?;
+        store
+            .expire_locks_of(&options.instance, &options.owner)
+            .await?;
         let handlers = TaskTracker::new();
         let shared = Arc::new(Shared {
             services,
@@ -120,8 +127,13 @@ impl Engine {
         self.shared.closing.cancel();
         self.shared.shutdown.cancel();
         self.handlers.close();
-        if tokio::time::timeout(patience, self.handlers.wait()).await.is_err() {
-            tracing::warn!("some tasks are still in a step; another worker goes on with them when their lease is over");
+        if tokio::time::timeout(patience, self.handlers.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "some tasks are still in a step; another worker goes on with them when their lease is over"
+            );
         }
         self.shared.stopped.cancel();
     }
@@ -143,7 +155,9 @@ impl Engine {
 
 impl Shared {
     fn lock_running(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Running>> {
-        self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.running
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn store(&self) -> &Store {
@@ -164,7 +178,11 @@ async fn claim_all(shared: Arc<Shared>, queues: Vec<&'static str>, workers: usiz
         tokio::pin!(woken);
         woken.as_mut().enable();
         let options = &shared.options;
-        match shared.store().claim_task(&options.owner, &options.instance, &queues, options.lease).await {
+        match shared
+            .store()
+            .claim_task(&options.owner, &options.instance, &queues, options.lease)
+            .await
+        {
             Ok(Some(task)) => {
                 let shared = shared.clone();
                 shared.tracker.clone().spawn(run_task(shared, task, permit));
@@ -198,13 +216,33 @@ async fn next_look(shared: &Shared) -> Duration {
 
 async fn run_task(shared: Arc<Shared>, task: Task, permit: OwnedSemaphorePermit) {
     let id = task.id;
-    let fence = Fence { task: id, epoch: task.lease_epoch };
+    let fence = Fence {
+        task: id,
+        epoch: task.lease_epoch,
+    };
     let signals = Signals::new(shared.shutdown.clone(), task.cancel_requested);
-    shared.lock_running().insert(id, Running { fence, signals: signals.clone() });
+    shared.lock_running().insert(
+        id,
+        Running {
+            fence,
+            signals: signals.clone(),
+        },
+    );
     let output = Output::start(shared.store().clone(), fence, signals.lost.clone());
-    let span = tracing::info_span!("task", id, kind = task.kind, deployment = task.deployment_name);
+    let span = tracing::info_span!(
+        "task",
+        id,
+        kind = task.kind,
+        deployment = task.deployment_name
+    );
     let outcome = {
-        let work = AssertUnwindSafe(handle(&shared, task, fence, signals.clone(), output.clone()));
+        let work = AssertUnwindSafe(handle(
+            &shared,
+            task,
+            fence,
+            signals.clone(),
+            output.clone(),
+        ));
         let work = tracing::Instrument::instrument(work.catch_unwind(), span);
         tokio::select! {
             outcome = work => outcome.unwrap_or_else(|panic| Err(Error::unclassified(format!(
@@ -242,7 +280,10 @@ async fn handle(
         )));
     }
     let handler = (shared.options.lookup)(&task.kind).ok_or_else(|| {
-        Error::unclassified(format!("This director can't run tasks of type '{}'.", task.kind))
+        Error::unclassified(format!(
+            "This director can't run tasks of type '{}'.",
+            task.kind
+        ))
     })?;
     let journal = Journal::load(shared.store(), task.id).await?;
     let events = if task.lease_epoch == 1 {
@@ -265,7 +306,10 @@ async fn handle(
         context.debug(format!("Director Version: {}", crate::VERSION));
         context.debug(format!("Task: {} {}", task.id, task.description));
     } else {
-        context.debug(format!("Another worker goes on with task {} (attempt {})", task.id, task.lease_epoch));
+        context.debug(format!(
+            "Another worker goes on with task {} (attempt {})",
+            task.id, task.lease_epoch
+        ));
     }
     context.checkpoint().await?;
     let result = handler.run(&context).await;
@@ -338,7 +382,11 @@ async fn renew(shared: Arc<Shared>) {
             () = tokio::time::sleep(lease / 3) => {}
             () = shared.stopped.cancelled() => return,
         }
-        let held: Vec<Fence> = shared.lock_running().values().map(|running| running.fence).collect();
+        let held: Vec<Fence> = shared
+            .lock_running()
+            .values()
+            .map(|running| running.fence)
+            .collect();
         if held.is_empty() {
             last_success = tokio::time::Instant::now();
             continue;
@@ -358,11 +406,21 @@ async fn renew(shared: Arc<Shared>) {
 
 async fn renew_once(shared: &Shared, held: &[Fence]) -> Result<(), crate::store::Error> {
     let options = &shared.options;
-    let ours: HashMap<i64, bool> = shared.store().renew_leases(held, options.lease).await?.into_iter().collect();
+    let ours: HashMap<i64, bool> = shared
+        .store()
+        .renew_leases(held, options.lease)
+        .await?
+        .into_iter()
+        .collect();
     {
         let running = shared.lock_running();
         for fence in held {
-            let Some(entry) = running.get(&fence.task).filter(|entry| entry.fence == *fence) else { continue };
+            let Some(entry) = running
+                .get(&fence.task)
+                .filter(|entry| entry.fence == *fence)
+            else {
+                continue;
+            };
             match ours.get(&fence.task) {
                 Some(true) => entry.signals.request_cancel(),
                 Some(false) => {}
@@ -370,7 +428,10 @@ async fn renew_once(shared: &Shared, held: &[Fence]) -> Result<(), crate::store:
             }
         }
     }
-    shared.store().renew_locks(&options.owner, crate::locks::LEASE).await?;
+    shared
+        .store()
+        .renew_locks(&options.owner, crate::locks::LEASE)
+        .await?;
     Ok(())
 }
 

@@ -109,7 +109,13 @@ async fn write_all(
 }
 
 /// Writes one chunk, trying again while the database is away. `false`: the lease is lost, stop.
-async fn write(store: &Store, fence: Fence, lost: &CancellationToken, kind: Kind, bytes: &[u8]) -> bool {
+async fn write(
+    store: &Store,
+    fence: Fence,
+    lost: &CancellationToken,
+    kind: Kind,
+    bytes: &[u8],
+) -> bool {
     let mut pause = Duration::from_millis(50);
     loop {
         match store.append_output(fence, kind.name(), bytes).await {
