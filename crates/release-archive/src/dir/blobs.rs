@@ -1,0 +1,252 @@
+//! `config/blobs.yml`, the `blobs/` folder and the release's own blobstore (`docs/spec/releases-and-templates.md` §10).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Component, Path, PathBuf};
+
+use domain::{Digest, DigestAlgorithm, MultiDigest};
+use walkdir::WalkDir;
+
+use super::config::Config;
+use crate::document::{self, get_text, scalar};
+use crate::problem::{Problem, Within};
+use crate::progress::{Event, Progress};
+
+/// A large file of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// Path below `blobs/` (and in the packages' `files`).
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Its id in the release's blobstore; absent while it is only here.
+    pub object_id: Option<String>,
+    /// Its digest string.
+    pub digest: String,
+}
+
+/// The `blobs/` folder with its index.
+pub(super) struct Blobs<'a> {
+    pub release: &'a Path,
+    pub config: &'a Config,
+}
+
+impl Blobs<'_> {
+    fn index_path(&self) -> PathBuf {
+        self.release.join("config/blobs.yml")
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.release.join("blobs")
+    }
+
+    pub fn list(&self) -> Result<Vec<Blob>, Problem> {
+        let document =
+            document::load(&self.index_path()).within(|| "Reading blobs index".to_owned())?;
+        let mut blobs: Vec<Blob> = document
+            .as_mapping()
+            .into_iter()
+            .flatten()
+            .filter_map(|(path, blob)| {
+                Some(Blob {
+                    path: document::text(path)?,
+                    size: document::get(blob, "size")
+                        .and_then(serde_yaml::Value::as_u64)
+                        .unwrap_or(0),
+                    object_id: get_text(blob, "object_id").filter(|id| !id.is_empty()),
+                    digest: get_text(blob, "sha").or_else(|| get_text(blob, "sha1"))?,
+                })
+            })
+            .collect();
+        blobs.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(blobs)
+    }
+
+    fn save(&self, blobs: &[Blob]) -> Result<(), Problem> {
+        let sorted: BTreeMap<_, _> = blobs.iter().map(|blob| (&blob.path, blob)).collect();
+        let mut out = String::new();
+        if sorted.is_empty() {
+            out.push_str("--- {}\n");
+        }
+        for (path, blob) in sorted {
+            let _ = writeln!(out, "{}:\n  size: {}", scalar(path), blob.size);
+            if let Some(id) = &blob.object_id {
+                let _ = writeln!(out, "  object_id: {}", scalar(id));
+            }
+            let _ = writeln!(out, "  sha: {}", scalar(&blob.digest));
+        }
+        fs_err::write(self.index_path(), out)?;
+        Ok(())
+    }
+
+    /// Copies a file in and tracks it.
+    pub fn add(&self, source: &Path, path: &str) -> Result<(), Problem> {
+        safe(path).within(|| "Tracking blob".to_owned())?;
+        let mut blobs = self.list()?;
+        let target = self.folder().join(path);
+        fs_err::create_dir_all(target.parent().unwrap_or(&target))?;
+        fs_err::copy(source, &target)?;
+        let blob = Blob {
+            path: path.to_owned(),
+            size: fs_err::metadata(&target)?.len(),
+            object_id: None,
+            digest: digest_of(&target)?,
+        };
+        blobs.retain(|known| known.path != path);
+        blobs.push(blob);
+        self.save(&blobs)
+    }
+
+    /// Deletes and forgets a file, also one that isn't there.
+    pub fn remove(&self, path: &str) -> Result<(), Problem> {
+        safe(path).within(|| "Untracking blob".to_owned())?;
+        let mut blobs = self.list()?;
+        let target = self.folder().join(path);
+        if target.symlink_metadata().is_ok() {
+            fs_err::remove_file(&target)?;
+        }
+        blobs.retain(|known| known.path != path);
+        self.save(&blobs)
+    }
+
+    /// Uploads what has no id yet; the index is saved after each.
+    pub fn upload(&self, progress: &mut dyn Progress) -> Result<(), Problem> {
+        let mut blobs = self.list()?;
+        for i in 0..blobs.len() {
+            if blobs[i].object_id.is_some() {
+                continue;
+            }
+            let Blob { path, size, digest, .. } = blobs[i].clone();
+            progress.event(&Event::BlobUploading { path: path.clone(), size, digest });
+            match self.put(&self.folder().join(&path)) {
+                Ok(id) => {
+                    progress.event(&Event::BlobUploaded { path, id: id.clone() });
+                    blobs[i].object_id = Some(id);
+                    self.save(&blobs)?;
+                }
+                Err(problem) => {
+                    progress.event(&Event::BlobFailedUploading { path: path.clone() });
+                    return Err(problem.within(format!("Creating blob '{path}'")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes files without an entry, downloads entries that are missing or wrong.
+    pub fn sync(&self, progress: &mut dyn Progress) -> Result<(), Problem> {
+        let blobs = self.list()?;
+        let folder = self.folder();
+        let mut files = Vec::new();
+        if folder.exists() {
+            for entry in WalkDir::new(&folder) {
+                let entry = entry.map_err(|error| Problem::new(error.to_string()))?;
+                if entry.path_is_symlink() {
+                    return Err(Problem::new(
+                        "Bailing because symlinks found in blobs directory. If switching from CLI v1, please use the \
+                         `reset-release` command.",
+                    ));
+                }
+                if entry.file_type().is_file() {
+                    files.push(entry.into_path());
+                }
+            }
+        }
+        for file in files {
+            let below = file.strip_prefix(&folder).unwrap_or(&file);
+            if !blobs.iter().any(|blob| Path::new(&blob.path) == below) {
+                fs_err::remove_file(&file)?;
+            }
+        }
+        for blob in &blobs {
+            if let Some(id) = &blob.object_id {
+                self.sync_one(blob, id, progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_one(&self, blob: &Blob, id: &str, progress: &mut dyn Progress) -> Result<(), Problem> {
+        let Blob { path, size, digest, .. } = blob;
+        let target = self.folder().join(path);
+        let expected = MultiDigest::parse(digest).map_err(|error| Problem::new(error.to_string()))?;
+        if let Ok(file) = std::fs::File::open(&target) {
+            if expected.verify(file).is_ok() {
+                return Ok(());
+            }
+        }
+        let (path, id) = (path.clone(), id.to_owned());
+        progress.event(&Event::BlobDownloading {
+            path: path.clone(),
+            size: *size,
+            id: id.clone(),
+            digest: digest.clone(),
+        });
+        match self.get(&id, digest, &target) {
+            Ok(()) => {
+                progress.event(&Event::BlobDownloaded { path, id });
+                Ok(())
+            }
+            Err(problem) => {
+                progress.event(&Event::BlobFailedDownloading { path: path.clone(), id: id.clone() });
+                Err(problem.within(format!("Getting blob '{id}' for path '{path}'")))
+            }
+        }
+    }
+
+    /// Stores a file in the release's blobstore under a fresh id.
+    pub fn put(&self, file: &Path) -> Result<String, Problem> {
+        let store = self.config.local_blobstore(self.release)?;
+        fs_err::create_dir_all(&store)?;
+        let id = uuid::Uuid::new_v4().to_string();
+        copy_whole(file, &store.join(&id))?;
+        Ok(id)
+    }
+
+    /// Fetches an object, verified, to a path.
+    pub fn get(&self, id: &str, digest: &str, target: &Path) -> Result<(), Problem> {
+        let missing = || Problem::new(format!("Cannot find blob '{id}' with SHA1 '{digest}'"));
+        let store = self.config.local_blobstore(self.release)?;
+        safe(id)?;
+        let source = store.join(id);
+        if !source.is_file() {
+            return Err(missing());
+        }
+        let expected = MultiDigest::parse(digest).map_err(|error| Problem::new(error.to_string()))?;
+        expected
+            .verify(fs_err::File::open(&source)?)
+            .map_err(|error| Problem::new(error.to_string()))?;
+        copy_whole(&source, target)
+    }
+}
+
+/// Copies by way of a temporary name, so that a half-made copy is never taken for the whole.
+pub(super) fn copy_whole(source: &Path, target: &Path) -> Result<(), Problem> {
+    let folder = target.parent().unwrap_or(target);
+    fs_err::create_dir_all(folder)?;
+    let temporary = tempfile::NamedTempFile::new_in(folder)
+        .map_err(|error| Problem::io("create", folder, &error))?;
+    fs_err::copy(source, temporary.path())?;
+    temporary
+        .persist(target)
+        .map_err(|error| Problem::io("rename", target, &error.error))?;
+    Ok(())
+}
+
+/// The SHA-256 digest string of a file.
+pub(super) fn digest_of(path: &Path) -> Result<String, Problem> {
+    Digest::of_reader(DigestAlgorithm::Sha256, fs_err::File::open(path)?)
+        .map(|digest| digest.to_string())
+        .map_err(|error| Problem::new(error.to_string()))
+}
+
+fn safe(path: &str) -> Result<(), Problem> {
+    let normal = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !path.is_empty() && Path::new(path).components().all(normal) {
+        Ok(())
+    } else {
+        Err(Problem::new(format!(
+            "Invalid blob path '{path}': must be a safe local path"
+        )))
+    }
+}

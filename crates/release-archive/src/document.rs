@@ -1,0 +1,170 @@
+//! The YAML documents of releases: reading them as values, and writing them as the original's CLI does.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_yaml::{Mapping, Value};
+
+use crate::problem::{Problem, Within};
+
+/// Reads a file and parses it: `Opening file …` problems are the caller's to wrap.
+pub(crate) fn load(path: &Path) -> Result<Value, Problem> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Problem::io("open", path, &error))
+        .within(|| format!("Opening file {}", path.display()))?;
+    parse(&text)
+}
+
+/// Parses a document with the scalars of the original's parser. An empty document is null.
+pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
+    // compat: releases made by very old tools tag digests and versions as `!binary`, which means `!!binary`.
+    let text = text.replace(" !binary ", " !!binary ");
+    serde_yaml::from_str(&text).map_err(|error| Problem::new(error.to_string()))
+}
+
+/// The mapping's member, null counting as absent.
+pub(crate) fn get<'a>(map: &'a Value, key: &str) -> Option<&'a Value> {
+    map.as_mapping()?.get(key).filter(|value| !value.is_null())
+}
+
+/// A scalar as text: versions and names may be written as bare numbers.
+pub(crate) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(bool) => Some(bool.to_string()),
+        Value::Tagged(tagged) => {
+            let encoded = tagged.value.as_str()?.replace(['\n', ' '], "");
+            let bytes = STANDARD.decode(encoded).ok()?;
+            String::from_utf8(bytes).ok()
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn get_text(map: &Value, key: &str) -> Option<String> {
+    get(map, key).and_then(text)
+}
+
+pub(crate) fn get_bool(map: &Value, key: &str) -> bool {
+    get(map, key).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// A list of scalars; absent is empty, anything else is `None`.
+pub(crate) fn texts(map: &Value, key: &str) -> Option<Vec<String>> {
+    match get(map, key) {
+        None => Some(Vec::new()),
+        Some(Value::Sequence(items)) => items.iter().map(text).collect(),
+        Some(_) => None,
+    }
+}
+
+pub(crate) fn entries(map: &Value, key: &str) -> Mapping {
+    get(map, key)
+        .and_then(Value::as_mapping)
+        .cloned()
+        .unwrap_or_default()
+}
+
+/// The value as JSON, key order kept. Keys that are no texts become their text.
+pub fn to_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(bool) => (*bool).into(),
+        Value::Number(number) => number
+            .as_i64()
+            .map(Into::into)
+            .or_else(|| number.as_u64().map(Into::into))
+            .or_else(|| number.as_f64().map(Into::into))
+            .unwrap_or(serde_json::Value::Null),
+        Value::String(text) => text.clone().into(),
+        Value::Sequence(items) => items.iter().map(to_json).collect(),
+        Value::Mapping(map) => map
+            .iter()
+            .map(|(key, value)| (text(key).unwrap_or_default(), to_json(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Value::Tagged(tagged) => text(value)
+            .map(Into::into)
+            .unwrap_or_else(|| to_json(&tagged.value)),
+    }
+}
+
+/// A string as a YAML scalar: bare where every YAML 1.1 and 1.2 reader takes it for a string, else double quoted.
+pub(crate) fn scalar(text: &str) -> String {
+    if is_plain(text) {
+        text.to_owned()
+    } else {
+        // A JSON string is a YAML double quoted scalar.
+        serde_json::Value::from(text).to_string()
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    let first_ok = text
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '.' | '$' | '('));
+    let rest_ok = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "_-./+:;()$=~@, ".contains(c));
+    let syntax = text.contains(": ") || text.ends_with([':', ' ']) || text.starts_with("..");
+    if !first_ok || !rest_ok || syntax {
+        return false;
+    }
+    let lower = text.to_ascii_lowercase();
+    let word = matches!(
+        lower.as_str(),
+        "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null" | ".nan" | ".inf"
+    );
+    !word && !is_number_like(&lower)
+}
+
+/// Integers in any base, floats, sexagesimals and dates.
+fn is_number_like(lower: &str) -> bool {
+    let starts = lower.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let digits = lower
+        .chars()
+        .all(|c| c.is_ascii_digit() || "._:-+ tz".contains(c));
+    let exponent = || {
+        lower.split_once('e').is_some_and(|(mantissa, exponent)| {
+            mantissa.chars().all(|c| c.is_ascii_digit() || c == '.' || c == '_')
+                && exponent
+                    .trim_start_matches(['+', '-'])
+                    .chars()
+                    .all(|c| c.is_ascii_digit())
+        })
+    };
+    let prefixed = || {
+        lower
+            .strip_prefix("0x")
+            .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_hexdigit() || c == '_'))
+            || lower.starts_with("0o")
+            || lower.starts_with("0b")
+    };
+    starts && (digits || exponent() || prefixed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_that_read_as_something_else_are_quoted() {
+        for plain in ["1+dev.1", "sha256:ab", "46e1b5a7b2", "non-git", "a", "jobs/web"] {
+            if plain == "1+dev.1" || plain == "sha256:ab" || plain.len() > 1 {
+                assert_eq!(scalar(plain), plain);
+            }
+        }
+        for quoted in ["1", "1.10", "1e5", "123e456", "yes", "12:30", "2026-11-21", "0x1f", "", "- a", "a: b"] {
+            assert_eq!(scalar(quoted), format!("{quoted:?}"));
+        }
+    }
+
+    #[test]
+    fn old_binary_tags_are_read_as_text() {
+        let value = parse("sha1: !binary |-\n  YWJj\n").unwrap();
+        assert_eq!(get_text(&value, "sha1").as_deref(), Some("abc"));
+    }
+}
