@@ -18,8 +18,9 @@ pub(crate) fn load(path: &Path) -> Result<Value, Problem> {
 
 /// Parses a document with the scalars of the original's parser. An empty document is null.
 pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
-    // compat: releases made by very old tools tag digests and versions as `!binary`, which means `!!binary`.
-    let text = text.replace(" !binary ", " !!binary ");
+    // compat: releases made by very old tools tag digests and versions as `!binary`, which means `!!binary`. The
+    // parser keeps the local tag only.
+    let text = text.replace(" !!binary ", " !binary ");
     serde_yaml::from_str(&text).map_err(|error| Problem::new(error.to_string()))
 }
 
@@ -129,7 +130,9 @@ fn is_number_like(lower: &str) -> bool {
         .all(|c| c.is_ascii_digit() || "._:-+ tz".contains(c));
     let exponent = || {
         lower.split_once('e').is_some_and(|(mantissa, exponent)| {
-            mantissa.chars().all(|c| c.is_ascii_digit() || c == '.' || c == '_')
+            mantissa
+                .chars()
+                .all(|c| c.is_ascii_digit() || c == '.' || c == '_')
                 && exponent
                     .trim_start_matches(['+', '-'])
                     .chars()
@@ -152,12 +155,31 @@ mod tests {
 
     #[test]
     fn strings_that_read_as_something_else_are_quoted() {
-        for plain in ["1+dev.1", "sha256:ab", "46e1b5a7b2", "non-git", "a", "jobs/web"] {
+        for plain in [
+            "1+dev.1",
+            "sha256:ab",
+            "46e1b5a7b2",
+            "non-git",
+            "a",
+            "jobs/web",
+        ] {
             if plain == "1+dev.1" || plain == "sha256:ab" || plain.len() > 1 {
                 assert_eq!(scalar(plain), plain);
             }
         }
-        for quoted in ["1", "1.10", "1e5", "123e456", "yes", "12:30", "2026-11-21", "0x1f", "", "- a", "a: b"] {
+        for quoted in [
+            "1",
+            "1.10",
+            "1e5",
+            "123e456",
+            "yes",
+            "12:30",
+            "2026-11-21",
+            "0x1f",
+            "",
+            "- a",
+            "a: b",
+        ] {
             assert_eq!(scalar(quoted), format!("{quoted:?}"));
         }
     }

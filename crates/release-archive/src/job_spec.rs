@@ -112,7 +112,10 @@ impl JobSpec {
         }
         let name = member(&document, "name").map(plain).unwrap_or_default();
         if name != job {
-            return Err(Error::InconsistentName { job: job.to_owned(), got: name });
+            return Err(Error::InconsistentName {
+                job: job.to_owned(),
+                got: name,
+            });
         }
         if member(&document, "logs").is_some_and(|logs| !logs.is_object()) {
             return Err(Error::Logs(name));
@@ -148,7 +151,9 @@ fn member<'a>(document: &'a Value, key: &str) -> Option<&'a Value> {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn links(job: &str, document: &Value, section: &str) -> Result<Vec<LinkSpec>, Error> {
@@ -164,7 +169,11 @@ fn links(job: &str, document: &Value, section: &str) -> Result<Vec<LinkSpec>, Er
     let mut links: Vec<LinkSpec> = Vec::new();
     for item in items {
         if !item.is_object() {
-            let title = if section == "provides" { "Provides" } else { "Consumes" };
+            let title = if section == "provides" {
+                "Provides"
+            } else {
+                "Consumes"
+            };
             return Err(Error::Links(format!(
                 "{title} section in the release spec must be a list of hashes"
             )));
@@ -189,8 +198,16 @@ fn links(job: &str, document: &Value, section: &str) -> Result<Vec<LinkSpec>, Er
             .and_then(Value::as_array)
             .map(|names| names.iter().map(plain).collect())
             .unwrap_or_default();
-        let optional = item.get("optional").and_then(Value::as_bool).unwrap_or(false);
-        links.push(LinkSpec { name, kind, optional, properties });
+        let optional = item
+            .get("optional")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        links.push(LinkSpec {
+            name,
+            kind,
+            optional,
+            properties,
+        });
     }
     Ok(links)
 }
@@ -222,12 +239,12 @@ impl JobArchive {
         let spec = JobSpec::parse(job, &String::from_utf8_lossy(&manifest))?;
         let mut templates = BTreeMap::new();
         for source in spec.templates.keys() {
-            let content = files
-                .get(&format!("templates/{source}"))
-                .ok_or_else(|| Error::MissingTemplate {
+            let content = files.get(&format!("templates/{source}")).ok_or_else(|| {
+                Error::MissingTemplate {
                     job: job.to_owned(),
                     template: source.clone(),
-                })?;
+                }
+            })?;
             templates.insert(source.clone(), content.clone());
         }
         // compat: a job may have `<name>.monit` files in place of `monit`.

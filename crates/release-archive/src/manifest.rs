@@ -136,19 +136,36 @@ impl ReleaseManifest {
         line(&mut out, "", "name", &scalar(&self.name));
         line(&mut out, "", "version", &scalar(&self.version));
         line(&mut out, "", "commit_hash", &scalar(commit_hash));
-        line(&mut out, "", "uncommitted_changes", &self.uncommitted_changes.to_string());
+        line(
+            &mut out,
+            "",
+            "uncommitted_changes",
+            &self.uncommitted_changes.to_string(),
+        );
         if !self.jobs.is_empty() {
             out.push_str("jobs:\n");
         }
         for job in &self.jobs {
-            artifact(&mut out, &job.name, &job.version, &job.fingerprint, &job.digest);
+            artifact(
+                &mut out,
+                &job.name,
+                &job.version,
+                &job.fingerprint,
+                &job.digest,
+            );
             names(&mut out, "packages", &job.packages);
         }
         if !self.packages.is_empty() {
             out.push_str("packages:\n");
         }
         for package in &self.packages {
-            let PackageRef { name, version, fingerprint, digest, dependencies } = package;
+            let PackageRef {
+                name,
+                version,
+                fingerprint,
+                digest,
+                dependencies,
+            } = package;
             artifact(&mut out, name, version, fingerprint, digest);
             names(&mut out, "dependencies", dependencies);
         }
@@ -157,7 +174,13 @@ impl ReleaseManifest {
             out.push_str("compiled_packages:\n");
         }
         for CompiledPackageRef { package, stemcell } in compiled {
-            let PackageRef { name, version, fingerprint, digest, dependencies } = package;
+            let PackageRef {
+                name,
+                version,
+                fingerprint,
+                digest,
+                dependencies,
+            } = package;
             artifact(&mut out, name, version, fingerprint, digest);
             line(&mut out, "  ", "stemcell", &scalar(stemcell));
             names(&mut out, "dependencies", dependencies);
@@ -168,7 +191,12 @@ impl ReleaseManifest {
             line(&mut out, "  ", "fingerprint", &scalar(&license.fingerprint));
             line(&mut out, "  ", "sha1", &scalar(&license.digest));
         }
-        line(&mut out, "", "no_compression", &self.no_compression.to_string());
+        line(
+            &mut out,
+            "",
+            "no_compression",
+            &self.no_compression.to_string(),
+        );
         out
     }
 }

@@ -31,23 +31,76 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // The texts below say what each is.
 pub enum Event {
-    Adding { kind: Kind, name: String },
-    Added { kind: Kind, name: String },
-    FailedAdding { kind: Kind, name: String },
-    Uploading { name: String, digest: String },
-    Uploaded { name: String, digest: String },
-    FailedUploading { name: String, digest: String },
-    Downloading { name: String, digest: String },
-    Downloaded { name: String, digest: String },
-    FailedDownloading { name: String, digest: String },
-    AddedRelease { development: bool, name: String },
-    FailedAddingRelease { development: bool, name: String },
-    BlobDownloading { path: String, size: u64, id: String, digest: String },
-    BlobDownloaded { path: String, id: String },
-    BlobFailedDownloading { path: String, id: String },
-    BlobUploading { path: String, size: u64, digest: String },
-    BlobUploaded { path: String, id: String },
-    BlobFailedUploading { path: String },
+    Adding {
+        kind: Kind,
+        name: String,
+    },
+    Added {
+        kind: Kind,
+        name: String,
+    },
+    FailedAdding {
+        kind: Kind,
+        name: String,
+    },
+    Uploading {
+        name: String,
+        digest: String,
+    },
+    Uploaded {
+        name: String,
+        digest: String,
+    },
+    FailedUploading {
+        name: String,
+        digest: String,
+    },
+    Downloading {
+        name: String,
+        digest: String,
+    },
+    Downloaded {
+        name: String,
+        digest: String,
+    },
+    FailedDownloading {
+        name: String,
+        digest: String,
+    },
+    AddedRelease {
+        development: bool,
+        name: String,
+    },
+    FailedAddingRelease {
+        development: bool,
+        name: String,
+    },
+    BlobDownloading {
+        path: String,
+        size: u64,
+        id: String,
+        digest: String,
+    },
+    BlobDownloaded {
+        path: String,
+        id: String,
+    },
+    BlobFailedDownloading {
+        path: String,
+        id: String,
+    },
+    BlobUploading {
+        path: String,
+        size: u64,
+        digest: String,
+    },
+    BlobUploaded {
+        path: String,
+        id: String,
+    },
+    BlobFailedUploading {
+        path: String,
+    },
     /// Something the author should know but that stops nothing; it belongs on stderr.
     Warning(String),
 }
@@ -83,7 +136,12 @@ impl fmt::Display for Event {
             Self::FailedAddingRelease { development, name } => {
                 write!(f, "Failed adding {} release '{name}'", release(development))
             }
-            Self::BlobDownloading { path, size, id, digest } => write!(
+            Self::BlobDownloading {
+                path,
+                size,
+                id,
+                digest,
+            } => write!(
                 f,
                 "Blob download '{path}' ({}) (id: {id} sha1: {digest}) started",
                 binary_size(*size)

@@ -105,18 +105,25 @@ impl Release {
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(Problem::list("Constructing release from manifest", problems))
+            Err(Problem::list(
+                "Constructing release from manifest",
+                problems,
+            ))
         }
     }
 
     /// Writes the tarball, without the archives of the fingerprints in `leave_out`.
     pub fn write_tarball(&self, path: &Path, leave_out: &BTreeSet<String>) -> Result<(), Problem> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         fs_err::create_dir_all(folder)?;
         let temporary = tempfile::NamedTempFile::new_in(folder)
             .within(|| format!("Creating '{}'", path.display()))?;
         let written = if self.manifest.no_compression {
-            self.write_entries(temporary.as_file(), leave_out).map(|_| ())
+            self.write_entries(temporary.as_file(), leave_out)
+                .map(|_| ())
         } else {
             let out = GzEncoder::new(temporary.as_file(), Compression::fast());
             self.write_entries(out, leave_out)
@@ -134,11 +141,7 @@ impl Release {
         Ok(())
     }
 
-    fn write_entries<W: Write>(
-        &self,
-        out: W,
-        leave_out: &BTreeSet<String>,
-    ) -> Result<W, Problem> {
+    fn write_entries<W: Write>(&self, out: W, leave_out: &BTreeSet<String>) -> Result<W, Problem> {
         let mut tar = tarball::Writer::new(out);
         tar.file("release.MF", 0o644, self.manifest.to_yaml().as_bytes())?;
         let left_out = |kind: Kind, name: &str| {
@@ -201,21 +204,33 @@ fn listed(manifest: &ReleaseManifest) -> Vec<Listed<'_>> {
         name: &package.name,
         digest: &package.digest,
     });
-    let compiled = manifest.compiled_packages.iter().flatten().map(|compiled| Listed {
-        kind: Kind::CompiledPackage,
-        name: &compiled.package.name,
-        digest: &compiled.package.digest,
-    });
+    let compiled = manifest
+        .compiled_packages
+        .iter()
+        .flatten()
+        .map(|compiled| Listed {
+            kind: Kind::CompiledPackage,
+            name: &compiled.package.name,
+            digest: &compiled.package.digest,
+        });
     let license = manifest.license.iter().map(|license| Listed {
         kind: Kind::License,
         name: "license",
         digest: &license.digest,
     });
-    packages.chain(compiled).chain(jobs).chain(license).collect()
+    packages
+        .chain(compiled)
+        .chain(jobs)
+        .chain(license)
+        .collect()
 }
 
 fn missing_packages(manifest: &ReleaseManifest) -> Vec<Problem> {
-    let source: BTreeSet<_> = manifest.packages.iter().map(|package| &package.name).collect();
+    let source: BTreeSet<_> = manifest
+        .packages
+        .iter()
+        .map(|package| &package.name)
+        .collect();
     let compiled: BTreeSet<_> = manifest
         .compiled_packages
         .iter()
@@ -241,7 +256,12 @@ fn missing_packages(manifest: &ReleaseManifest) -> Vec<Problem> {
     }
     let all: BTreeSet<_> = source.union(&compiled).copied().collect();
     for job in &manifest.jobs {
-        expect(&all, &job.packages, "package", &format!("job '{}'", job.name));
+        expect(
+            &all,
+            &job.packages,
+            "package",
+            &format!("job '{}'", job.name),
+        );
     }
     problems
 }

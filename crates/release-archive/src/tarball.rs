@@ -110,8 +110,15 @@ fn append(tar: &mut tar::Builder<&mut dyn Write>, path: &Path, name: &[u8]) -> i
         set_name(tar, &mut header, name)?;
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
-        if header.set_link_name_literal(target.as_os_str().as_bytes()).is_err() {
-            long_entry(tar, tar::EntryType::GNULongLink, target.as_os_str().as_bytes())?;
+        if header
+            .set_link_name_literal(target.as_os_str().as_bytes())
+            .is_err()
+        {
+            long_entry(
+                tar,
+                tar::EntryType::GNULongLink,
+                target.as_os_str().as_bytes(),
+            )?;
         }
         header.set_cksum();
         return tar.append(&header, io::empty());

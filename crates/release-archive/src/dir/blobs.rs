@@ -116,11 +116,20 @@ impl Blobs<'_> {
             if blobs[i].object_id.is_some() {
                 continue;
             }
-            let Blob { path, size, digest, .. } = blobs[i].clone();
-            progress.event(&Event::BlobUploading { path: path.clone(), size, digest });
+            let Blob {
+                path, size, digest, ..
+            } = blobs[i].clone();
+            progress.event(&Event::BlobUploading {
+                path: path.clone(),
+                size,
+                digest,
+            });
             match self.put(&self.folder().join(&path)) {
                 Ok(id) => {
-                    progress.event(&Event::BlobUploaded { path, id: id.clone() });
+                    progress.event(&Event::BlobUploaded {
+                        path,
+                        id: id.clone(),
+                    });
                     blobs[i].object_id = Some(id);
                     self.save(&blobs)?;
                 }
@@ -167,13 +176,16 @@ impl Blobs<'_> {
     }
 
     fn sync_one(&self, blob: &Blob, id: &str, progress: &mut dyn Progress) -> Result<(), Problem> {
-        let Blob { path, size, digest, .. } = blob;
+        let Blob {
+            path, size, digest, ..
+        } = blob;
         let target = self.folder().join(path);
-        let expected = MultiDigest::parse(digest).map_err(|error| Problem::new(error.to_string()))?;
-        if let Ok(file) = std::fs::File::open(&target) {
-            if expected.verify(file).is_ok() {
-                return Ok(());
-            }
+        let expected =
+            MultiDigest::parse(digest).map_err(|error| Problem::new(error.to_string()))?;
+        if let Ok(file) = std::fs::File::open(&target)
+            && expected.verify(file).is_ok()
+        {
+            return Ok(());
         }
         let (path, id) = (path.clone(), id.to_owned());
         progress.event(&Event::BlobDownloading {
@@ -188,7 +200,10 @@ impl Blobs<'_> {
                 Ok(())
             }
             Err(problem) => {
-                progress.event(&Event::BlobFailedDownloading { path: path.clone(), id: id.clone() });
+                progress.event(&Event::BlobFailedDownloading {
+                    path: path.clone(),
+                    id: id.clone(),
+                });
                 Err(problem.within(format!("Getting blob '{id}' for path '{path}'")))
             }
         }
@@ -212,7 +227,8 @@ impl Blobs<'_> {
         if !source.is_file() {
             return Err(missing());
         }
-        let expected = MultiDigest::parse(digest).map_err(|error| Problem::new(error.to_string()))?;
+        let expected =
+            MultiDigest::parse(digest).map_err(|error| Problem::new(error.to_string()))?;
         expected
             .verify(fs_err::File::open(&source)?)
             .map_err(|error| Problem::new(error.to_string()))?;

@@ -55,14 +55,21 @@ fn stage(artifact: &Artifact, staging: &Path) -> Result<Vec<SourceFile>, Problem
             let mode = if executable { 0o755 } else { 0o644 };
             fs_err::set_permissions(&target, std::fs::Permissions::from_mode(mode))?;
         }
-        staged.push(SourceFile { path: target, ..file.clone() });
+        staged.push(SourceFile {
+            path: target,
+            ..file.clone()
+        });
     }
     Ok(staged)
 }
 
 /// Makes the folders above a staged file, with the modes of the source's folders.
 fn folders(file: &SourceFile, staging: &Path) -> Result<(), Problem> {
-    let parts: Vec<_> = Path::new(&file.name).parent().into_iter().flat_map(Path::components).collect();
+    let parts: Vec<_> = Path::new(&file.name)
+        .parent()
+        .into_iter()
+        .flat_map(Path::components)
+        .collect();
     let mut source: Vec<_> = file.path.ancestors().skip(1).take(parts.len()).collect();
     source.reverse();
     let mut target = staging.to_owned();

@@ -19,7 +19,8 @@ pub(super) struct Config {
 impl Config {
     pub fn load(release: &Path) -> Result<Self, Problem> {
         let path = release.join("config/final.yml");
-        let public = document::load(&path).within(|| format!("Reading config '{}'", path.display()))?;
+        let public =
+            document::load(&path).within(|| format!("Reading config '{}'", path.display()))?;
         let name = get_text(&public, "name").filter(|name| !name.is_empty());
         let old_name = get_text(&public, "final_name").filter(|name| !name.is_empty());
         let name = match (name, old_name) {
@@ -64,7 +65,9 @@ impl Config {
             Some("local") => {
                 let options = Value::Mapping(self.options.clone());
                 let path = get_text(&options, "blobstore_path").ok_or_else(|| {
-                    Problem::new("Expected 'blobstore.options.blobstore_path' for the 'local' provider")
+                    Problem::new(
+                        "Expected 'blobstore.options.blobstore_path' for the 'local' provider",
+                    )
                 })?;
                 Ok(release.join(path))
             }

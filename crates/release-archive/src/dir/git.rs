@@ -35,7 +35,9 @@ pub(super) fn work_tree(release: &Path) -> Result<WorkTree, Problem> {
     }
     Ok(WorkTree {
         commit_hash,
-        changes: String::from_utf8_lossy(&status.stdout).trim_end().to_owned(),
+        changes: String::from_utf8_lossy(&status.stdout)
+            .trim_end()
+            .to_owned(),
     })
 }
 

@@ -42,7 +42,12 @@ impl ArtifactIndex {
     }
 
     /// The entry whose `version` is the fingerprint (not the key: very old indexes have a digest there).
-    pub fn find(&self, kind: Kind, name: &str, fingerprint: &str) -> Result<Option<Entry>, Problem> {
+    pub fn find(
+        &self,
+        kind: Kind,
+        name: &str,
+        fingerprint: &str,
+    ) -> Result<Option<Entry>, Problem> {
         let builds = load(&self.path(kind, name))?;
         Ok(builds
             .into_values()
@@ -63,7 +68,10 @@ impl ArtifactIndex {
         if builds.values().any(|(version, _)| version == fingerprint) {
             return Ok(());
         }
-        builds.insert(fingerprint.to_owned(), (fingerprint.to_owned(), entry.clone()));
+        builds.insert(
+            fingerprint.to_owned(),
+            (fingerprint.to_owned(), entry.clone()),
+        );
         let mut out = String::from("builds:\n");
         for (key, (version, entry)) in &builds {
             let _ = writeln!(out, "  {}:", scalar(key));
@@ -158,7 +166,10 @@ impl ReleaseIndex {
     }
 
     pub fn contains(&self, name: &str, version: &str) -> Result<bool, Problem> {
-        Ok(self.versions(name)?.iter().any(|(_, known)| known == version))
+        Ok(self
+            .versions(name)?
+            .iter()
+            .any(|(_, known)| known == version))
     }
 
     pub fn add(&self, manifest: &ReleaseManifest) -> Result<PathBuf, Problem> {
@@ -178,4 +189,3 @@ impl ReleaseIndex {
         Ok(path)
     }
 }
-

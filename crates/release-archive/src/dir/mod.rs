@@ -109,7 +109,10 @@ impl ReleaseDir {
     }
 
     fn building(&self) -> String {
-        format!("Building a release from directory '{}'", self.root.display())
+        format!(
+            "Building a release from directory '{}'",
+            self.root.display()
+        )
     }
 
     /// Builds a development release and, if asked for, a final one of the same content.
@@ -141,7 +144,10 @@ impl ReleaseDir {
         manifest.commit_hash = Some(work_tree.commit_hash);
         manifest.uncommitted_changes = !work_tree.changes.is_empty();
         manifest.no_compression = config.no_compression;
-        if self.development_releases.contains(&manifest.name, &manifest.version)? {
+        if self
+            .development_releases
+            .contains(&manifest.name, &manifest.version)?
+        {
             return Err(Problem::new(format!(
                 "Release version '{}' already exists",
                 manifest.version
@@ -206,12 +212,24 @@ impl ReleaseDir {
         }
         let slug = format!("{name}/{fingerprint}");
         let digest = digest.to_owned();
-        progress.event(&Event::Uploading { name: slug.clone(), digest: digest.clone() });
+        progress.event(&Event::Uploading {
+            name: slug.clone(),
+            digest: digest.clone(),
+        });
         let id = self.blobs_of(config).put(path).inspect_err(|_| {
-            progress.event(&Event::FailedUploading { name: slug.clone(), digest: digest.clone() });
+            progress.event(&Event::FailedUploading {
+                name: slug.clone(),
+                digest: digest.clone(),
+            });
         })?;
-        progress.event(&Event::Uploaded { name: slug, digest: digest.clone() });
-        let entry = Entry { blobstore_id: Some(id), digest };
+        progress.event(&Event::Uploaded {
+            name: slug,
+            digest: digest.clone(),
+        });
+        let entry = Entry {
+            blobstore_id: Some(id),
+            digest,
+        };
         self.finished.add(kind, name, fingerprint, &entry)
     }
 
@@ -255,12 +273,7 @@ impl ReleaseDir {
         .map_err(bad)
     }
 
-    fn warn_of_compression(
-        &self,
-        sources: &Sources,
-        config: &Config,
-        progress: &mut dyn Progress,
-    ) {
+    fn warn_of_compression(&self, sources: &Sources, config: &Config, progress: &mut dyn Progress) {
         let names: Vec<_> = sources
             .packages
             .iter()
@@ -284,7 +297,11 @@ impl ReleaseDir {
         parallel: usize,
         progress: &mut dyn Progress,
     ) -> Result<Built, Problem> {
-        let all = sources.jobs.iter().chain(&sources.packages).chain(&sources.license);
+        let all = sources
+            .jobs
+            .iter()
+            .chain(&sources.packages)
+            .chain(&sources.license);
         let queue: Mutex<VecDeque<&Artifact>> = Mutex::new(all.collect());
         let built: Mutex<Built> = Mutex::default();
         let problems: Mutex<Vec<Problem>> = Mutex::default();
@@ -328,7 +345,12 @@ impl ReleaseDir {
         config: &Config,
         progress: &mut dyn Progress,
     ) -> Result<(String, PathBuf), Problem> {
-        let Artifact { kind, name, fingerprint, .. } = artifact;
+        let Artifact {
+            kind,
+            name,
+            fingerprint,
+            ..
+        } = artifact;
         if let Some(found) = self.find(*kind, name, fingerprint, config, progress)? {
             return Ok(found);
         }
@@ -336,11 +358,20 @@ impl ReleaseDir {
         if artifact.vendored {
             return Err(Problem::new(format!("Expected to find '{slug}'")));
         }
-        progress.event(&Event::Adding { kind: *kind, name: slug.clone() });
+        progress.event(&Event::Adding {
+            kind: *kind,
+            name: slug.clone(),
+        });
         let added = self.build(artifact);
         progress.event(&match &added {
-            Ok(_) => Event::Added { kind: *kind, name: slug },
-            Err(_) => Event::FailedAdding { kind: *kind, name: slug },
+            Ok(_) => Event::Added {
+                kind: *kind,
+                name: slug,
+            },
+            Err(_) => Event::FailedAdding {
+                kind: *kind,
+                name: slug,
+            },
         });
         added
     }
@@ -350,7 +381,10 @@ impl ReleaseDir {
         let digest = digest_of(archive.path())?;
         let cached = self.cached(&digest);
         copy_whole(archive.path(), &cached)?;
-        let entry = Entry { blobstore_id: None, digest: digest.clone() };
+        let entry = Entry {
+            blobstore_id: None,
+            digest: digest.clone(),
+        };
         self.development
             .add(artifact.kind, &artifact.name, &artifact.fingerprint, &entry)?;
         Ok((digest, cached))
@@ -380,7 +414,11 @@ impl ReleaseDir {
             verify_cached(&cached, name, &entry.digest)?;
             return Ok(Some((entry.digest, cached)));
         }
-        let Some(Entry { blobstore_id, digest }) = self.finished.find(kind, name, fingerprint)? else {
+        let Some(Entry {
+            blobstore_id,
+            digest,
+        }) = self.finished.find(kind, name, fingerprint)?
+        else {
             return Ok(None);
         };
         let cached = self.cached(&digest);
@@ -390,11 +428,20 @@ impl ReleaseDir {
             return Ok(Some((digest, cached)));
         }
         let slug = format!("{name}/{fingerprint}");
-        progress.event(&Event::Downloading { name: slug.clone(), digest: digest.clone() });
+        progress.event(&Event::Downloading {
+            name: slug.clone(),
+            digest: digest.clone(),
+        });
         let got = self.blobs_of(config).get(&id, &digest, &cached);
         progress.event(&match &got {
-            Ok(()) => Event::Downloaded { name: slug, digest: digest.clone() },
-            Err(_) => Event::FailedDownloading { name: slug, digest: digest.clone() },
+            Ok(()) => Event::Downloaded {
+                name: slug,
+                digest: digest.clone(),
+            },
+            Err(_) => Event::FailedDownloading {
+                name: slug,
+                digest: digest.clone(),
+            },
         });
         got?;
         Ok(Some((digest, cached)))
@@ -418,13 +465,16 @@ impl ReleaseDir {
                 let finished = self.finished_releases.last(&name)?;
                 match (development, finished) {
                     (Some(development), finished)
-                        if finished.as_ref().is_none_or(|finished| *finished <= development) =>
+                        if finished
+                            .as_ref()
+                            .is_none_or(|finished| *finished <= development) =>
                     {
-                        self.development_releases.manifest_path(&name, development.as_str())
+                        self.development_releases
+                            .manifest_path(&name, development.as_str())
                     }
-                    (_, Some(finished)) => {
-                        self.finished_releases.manifest_path(&name, finished.as_str())
-                    }
+                    (_, Some(finished)) => self
+                        .finished_releases
+                        .manifest_path(&name, finished.as_str()),
                     _ => {
                         return Err(Problem::new(
                             "Expected to find at least one dev or final version",
@@ -445,7 +495,10 @@ impl ReleaseDir {
             ReleaseManifest::parse(&text).within(|| "Parsing release manifest".to_owned())?;
         let config = self.config()?;
         let mut archives = BTreeMap::new();
-        let jobs = manifest.jobs.iter().map(|job| (Kind::Job, &job.name, &job.fingerprint));
+        let jobs = manifest
+            .jobs
+            .iter()
+            .map(|job| (Kind::Job, &job.name, &job.fingerprint));
         let packages = manifest
             .packages
             .iter()
@@ -476,7 +529,10 @@ impl ReleaseDir {
     }
 
     fn blobs_of<'a>(&'a self, config: &'a Config) -> Blobs<'a> {
-        Blobs { release: &self.root, config }
+        Blobs {
+            release: &self.root,
+            config,
+        }
     }
 
     /// The large files of `config/blobs.yml`, by path.
@@ -523,7 +579,9 @@ type Built = BTreeMap<(Kind, String), (String, PathBuf)>;
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A panicking builder ends the whole build anyway; the data is whole between its operations.
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn verify_cached(path: &Path, id: &str, digest: &str) -> Result<(), Problem> {
@@ -551,7 +609,10 @@ fn fingerprint_of<'a>(
             Some((&job.fingerprint, &job.digest))
         }
         Kind::Package => {
-            let package = manifest.packages.iter().find(|package| package.name == name)?;
+            let package = manifest
+                .packages
+                .iter()
+                .find(|package| package.name == name)?;
             Some((&package.fingerprint, &package.digest))
         }
         Kind::License => {

@@ -63,7 +63,11 @@ pub fn read(release: &Path, algorithm: Algorithm) -> Result<Sources, Vec<Problem
         None
     });
     if problems.is_empty() {
-        Ok(Sources { jobs, packages, license })
+        Ok(Sources {
+            jobs,
+            packages,
+            license,
+        })
     } else {
         Err(problems)
     }
@@ -90,7 +94,11 @@ fn packages(release: &Path, algorithm: Algorithm) -> Result<Vec<Artifact>, Vec<P
             )));
         }
     }
-    if problems.is_empty() { Ok(packages) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(packages)
+    } else {
+        Err(problems)
+    }
 }
 
 fn first_missing<'a>(artifact: &'a Artifact, packages: &[Artifact]) -> Option<&'a String> {
@@ -122,7 +130,11 @@ fn jobs(
             )));
         }
     }
-    if problems.is_empty() { Ok(jobs) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(jobs)
+    } else {
+        Err(problems)
+    }
 }
 
 fn folders(parent: &Path) -> Result<Vec<PathBuf>, Problem> {
@@ -163,8 +175,8 @@ fn package(
             vendored: true,
         });
     }
-    let mut package = collect_package(folder, sources, blobs)
-        .within(|| "Collecting package files".to_owned())?;
+    let mut package =
+        collect_package(folder, sources, blobs).within(|| "Collecting package files".to_owned())?;
     package.fingerprint = fingerprint::fingerprint(&package.files, &package.packages, algorithm)
         .within(|| "Fingerprinting source files".to_owned())?;
     Ok(package)
@@ -187,7 +199,10 @@ fn collect_package(folder: &Path, sources: &Listing, blobs: &Listing) -> Result<
     // Later insertions win, so blobs go first.
     let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
     for glob in globs("files")? {
-        let before: Vec<_> = blobs.matching(&glob).chain(sources.matching(&glob)).collect();
+        let before: Vec<_> = blobs
+            .matching(&glob)
+            .chain(sources.matching(&glob))
+            .collect();
         if before.is_empty() {
             return Err(Problem::new(format!(
                 "Missing files for pattern '{}'",
@@ -206,7 +221,12 @@ fn collect_package(folder: &Path, sources: &Listing, blobs: &Listing) -> Result<
     }
     let mut all: Vec<SourceFile> = files
         .into_iter()
-        .map(|(name, path)| SourceFile { path, name, with_mode: true, follow: false })
+        .map(|(name, path)| SourceFile {
+            path,
+            name,
+            with_mode: true,
+            follow: false,
+        })
         .collect();
     let mut pre_packaging = None;
     for (special, required) in [("packaging", true), ("pre_packaging", false)] {
