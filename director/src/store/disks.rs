@@ -41,29 +41,57 @@ fn read(row: &PgRow) -> Result<Disk, sqlx::Error> {
 const COLUMNS: &str =
     "id, instance_id, idempotency_key, cid, size, name, cloud_properties, cpi, active, task_id";
 
-/// Writes the row of a disk about to be asked for; inactive until it carries the instance's data.
-pub async fn request(
-    db: impl PgExecutor<'_>,
-    instance_id: i64,
-    size: i64,
-    name: &str,
-    cloud_properties: &Json,
-    cpi: &str,
-    task_id: i64,
-) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(
+/// A disk about to be asked for.
+#[derive(Debug, Clone)]
+pub struct NewDisk<'a> {
+    pub instance_id: i64,
+    /// The idempotency key, made by the planner.
+    pub key: Uuid,
+    /// MiB.
+    pub size: i64,
+    pub name: &'a str,
+    pub cloud_properties: &'a Json,
+    pub cpi: &'a str,
+    pub task_id: i64,
+}
+
+/// Writes the row of a disk about to be asked for; inactive until it carries the instance's data. A repeat
+/// with the same key finds the row.
+pub async fn request(db: &sqlx::PgPool, new: &NewDisk<'_>) -> Result<Disk, sqlx::Error> {
+    sqlx::query(
         "insert into persistent_disks (instance_id, idempotency_key, size, name, cloud_properties, cpi, task_id)
-         values ($1, $2, $3, $4, $5, $6, $7) returning id",
+         values ($1, $2, $3, $4, $5, $6, $7) on conflict (idempotency_key) do nothing",
     )
-    .bind(instance_id)
-    .bind(Uuid::new_v4())
-    .bind(size)
-    .bind(name)
-    .bind(cloud_properties)
-    .bind(cpi)
-    .bind(task_id)
-    .fetch_one(db)
-    .await
+    .bind(new.instance_id)
+    .bind(new.key)
+    .bind(new.size)
+    .bind(new.name)
+    .bind(new.cloud_properties)
+    .bind(new.cpi)
+    .bind(new.task_id)
+    .execute(db)
+    .await?;
+    find_by_key(db, new.key)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)
+}
+
+pub async fn find_by_key(db: impl PgExecutor<'_>, key: Uuid) -> Result<Option<Disk>, sqlx::Error> {
+    let text = format!("select {COLUMNS} from persistent_disks where idempotency_key = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(key)
+        .fetch_optional(db)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+pub async fn find_by_cid(db: impl PgExecutor<'_>, cid: &str) -> Result<Option<Disk>, sqlx::Error> {
+    let text = format!("select {COLUMNS} from persistent_disks where cid = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(cid)
+        .fetch_optional(db)
+        .await?;
+    row.as_ref().map(read).transpose()
 }
 
 pub async fn created(db: impl PgExecutor<'_>, id: i64, cid: &str) -> Result<(), sqlx::Error> {
