@@ -1,3 +1,4 @@
 //! Deployment manifests and configs as documents: reading, changing, interpolating, comparing, writing.
 
 pub mod documents;
+pub mod yaml;
