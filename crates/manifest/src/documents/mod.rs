@@ -17,8 +17,10 @@ mod features;
 mod group;
 mod group_disk;
 mod group_networks;
+mod group_reading;
 pub mod ip;
 mod network;
+mod network_reading;
 mod object;
 mod problems;
 mod ruby;
@@ -29,7 +31,7 @@ mod variables;
 
 pub use addon::{Addon, AddonLevel, Filter, FilterJob};
 pub use canonical::canonical_name;
-pub use cloud::{Az, CloudConfig, DiskType, VmExtension, VmType};
+pub use cloud::{Az, CloudConfig, DiskType, VmExtension, VmType, merge_cloud_configs};
 pub use compilation::CompilationConfig;
 pub use features::Features;
 pub use group::{InstanceGroup, Job, Lifecycle, MigratedFrom, RequestedState, VmResources, VmSpec};
@@ -43,7 +45,10 @@ pub use object::to_json;
 pub use problems::{Lines, Problem, Problems};
 pub use ruby::inspect;
 pub use runtime::RuntimeConfig;
-pub use top::{DeploymentManifest, OsVersion, ReleaseEntry, StemcellEntry};
+pub use top::{
+    DeploymentManifest, Documents, OsVersion, ReleaseEntry, StemcellEntry, check_request,
+    read_documents,
+};
 pub use update::{InitialAzStrategy, Threshold, UpdateConfig, VmStrategy, WatchTime};
 pub use variables::{Variable, VariableUpdateMode};
 

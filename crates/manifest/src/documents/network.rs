@@ -66,3 +66,39 @@ pub struct VipSubnet {
     pub static_ips: IpRanges,
     pub azs: Vec<AzName>,
 }
+
+impl Network {
+    /// Its name.
+    pub fn name(&self) -> &NetworkName {
+        match self {
+            Network::Manual(n) => &n.name,
+            Network::Dynamic(n) => &n.name,
+            Network::Vip(n) => &n.name,
+        }
+    }
+
+    /// The AZs of its subnets, one list per subnet; empty lists are subnets without AZ. `None` for VIP networks,
+    /// which fit everywhere.
+    pub fn subnet_azs(&self) -> Option<Vec<&[AzName]>> {
+        match self {
+            Network::Manual(n) => Some(n.subnets.iter().map(|s| s.azs.as_slice()).collect()),
+            Network::Dynamic(n) => Some(n.subnets.iter().map(|s| s.azs.as_slice()).collect()),
+            Network::Vip(_) => None,
+        }
+    }
+
+    /// Whether an instance in `az` (or in none) can be on it: "no AZ" is an AZ of its own here (§1.6.3).
+    pub fn covers(&self, az: Option<&AzName>) -> bool {
+        self.subnet_azs().is_none_or(|subnets| {
+            subnets.iter().any(|azs| match az {
+                Some(az) => azs.contains(az),
+                None => azs.is_empty(),
+            })
+        })
+    }
+
+    /// The director picks its VIP addresses.
+    pub fn is_global_vip(&self) -> bool {
+        matches!(self, Network::Vip(n) if !n.subnets.is_empty())
+    }
+}
