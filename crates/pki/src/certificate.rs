@@ -177,3 +177,8 @@ pub fn not_after(certificate: &str) -> Result<OffsetDateTime, Error> {
         .not_after
         .to_datetime())
 }
+
+/// Whole days until a certificate (PEM) ends; negative when it has.
+pub fn days_left(certificate: &str) -> Result<i64, Error> {
+    Ok((not_after(certificate)? - OffsetDateTime::now_utc()).whole_days())
+}

@@ -8,7 +8,7 @@ mod certificate;
 mod password;
 
 pub use ca::Ca;
-pub use certificate::{CertifiedKey, Kind, Request, Subject, Usage, not_after};
+pub use certificate::{CertifiedKey, Kind, Request, Subject, Usage, days_left, not_after};
 pub use password::random_password;
 
 /// What can go wrong with certificates.
