@@ -89,3 +89,5 @@ pub fn scalar_text(value: &Value) -> Option<String> {
         Value::Sequence(_) | Value::Mapping(_) => None,
     }
 }
+
+pub(crate) use number::in_text as number_in_text;

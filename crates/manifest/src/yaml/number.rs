@@ -9,7 +9,6 @@ pub fn shortest(number: &Number) -> String {
 }
 
 /// The same, with exponents only from 10^21 up: numbers inside of error texts.
-#[allow(dead_code)]
 pub fn in_text(number: &Number) -> String {
     with_exponent_from(21, number)
 }

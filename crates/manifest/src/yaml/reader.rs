@@ -1,6 +1,5 @@
 //! Parser events to values: anchors, merge keys, duplicate keys, tags, lines.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use base64::Engine as _;
@@ -247,14 +246,14 @@ impl<'a> Reader<'a, '_> {
 
     fn scalar(
         &self,
-        text: &Cow<'a, str>,
+        text: &str,
         style: ScalarStyle,
         tag: Option<&Tag>,
         span: Span,
         flow: Flow,
     ) -> Result<Value, Error> {
         let at = place(span.start);
-        let string = || Value::String(text.clone().into_owned());
+        let string = || Value::String(text.to_owned());
         if let Some(tag) = tag {
             return self.tagged(text, style, &full(tag), at);
         }
