@@ -1,0 +1,260 @@
+//! S3 and what speaks its protocol: requests signed by AWS Signature Version 4, payloads unsigned (TLS covers them).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use domain::BlobId;
+use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Body;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::http::{Call, client, object};
+use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
+
+/// Everything but `A-Za-z0-9-._~`, as the signature's canonical form wants it.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Objects in a bucket.
+pub struct S3Blobstore {
+    client: reqwest::Client,
+    /// `https://host[:port]`.
+    origin: String,
+    host: String,
+    bucket: String,
+    folder: Option<String>,
+    host_style: bool,
+    region: String,
+    access_key: String,
+    secret_key: String,
+    options: Map<String, Value>,
+}
+
+impl S3Blobstore {
+    /// `options`: `bucket_name`, `access_key_id`, `secret_access_key`, `region`, `host`, `port`, `use_ssl`,
+    /// `host_style`, `folder_name`, `tls.cert.ca`; credentials are static ones.
+    pub fn new(options: Map<String, Value>) -> Result<Self, Error> {
+        let missing = |key: &str| Error::Options {
+            provider: "s3",
+            reason: format!("'{key}' is missing"),
+        };
+        let text = |key: &str| {
+            options
+                .get(key)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
+        if let Some(source) = text("credentials_source").filter(|source| source != "static") {
+            return Err(Error::Options {
+                provider: "s3",
+                reason: format!("credentials_source '{source}' is not supported: use 'static'"),
+            });
+        }
+        let region = text("region").unwrap_or_else(|| "us-east-1".to_owned());
+        let host = text("host").unwrap_or_else(|| format!("s3.{region}.amazonaws.com"));
+        let bucket = text("bucket_name").ok_or_else(|| missing("bucket_name"))?;
+        let host_style = options
+            .get("host_style")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        let ssl = options
+            .get("use_ssl")
+            .and_then(Value::as_bool)
+            .unwrap_or(true);
+        let (scheme, usual) = if ssl { ("https", 443) } else { ("http", 80) };
+        let port = options.get("port").and_then(Value::as_u64).unwrap_or(usual);
+        let name = if host_style {
+            format!("{bucket}.{host}")
+        } else {
+            host
+        };
+        let host = if port == usual {
+            name
+        } else {
+            format!("{name}:{port}")
+        };
+        let ca = options
+            .get("tls")
+            .and_then(|tls| tls["cert"]["ca"].as_str());
+        Ok(Self {
+            client: client("s3", ca)?,
+            origin: format!("{scheme}://{host}"),
+            host,
+            bucket,
+            folder: text("folder_name"),
+            host_style,
+            region,
+            access_key: text("access_key_id").ok_or_else(|| missing("access_key_id"))?,
+            secret_key: text("secret_access_key").ok_or_else(|| missing("secret_access_key"))?,
+            options,
+        })
+    }
+
+    /// The object's path, escaped.
+    fn path(&self, id: &BlobId) -> String {
+        let mut parts = Vec::new();
+        if !self.host_style {
+            parts.push(self.bucket.as_str());
+        }
+        parts.extend(self.folder.iter().flat_map(|folder| folder.split('/')));
+        parts.push(id.as_str());
+        let escaped = parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(escape);
+        format!("/{}", escaped.collect::<Vec<_>>().join("/"))
+    }
+
+    /// A presigned URL; the director's own requests use one too, of a short life.
+    fn presigned(
+        &self,
+        method: &str,
+        id: &BlobId,
+        lifetime: Duration,
+        at: DateTime<Utc>,
+    ) -> String {
+        let path = self.path(id);
+        let (day, time) = (at.format("%Y%m%d"), at.format("%Y%m%dT%H%M%SZ"));
+        let scope = format!("{day}/{}/s3/aws4_request", self.region);
+        let credential = escape(&format!("{}/{scope}", self.access_key));
+        // Sorted by name, as the canonical form wants it.
+        let query = format!(
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={time}&X-Amz-Expires={}&X-Amz-SignedHeaders=host",
+            lifetime.as_secs()
+        );
+        let canonical = format!(
+            "{method}\n{path}\n{query}\nhost:{}\n\nhost\nUNSIGNED-PAYLOAD",
+            self.host
+        );
+        let digest = hex::encode(Sha256::digest(canonical.as_bytes()));
+        let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
+        let mut key = mac(
+            format!("AWS4{}", self.secret_key).as_bytes(),
+            &day.to_string(),
+        );
+        for part in [self.region.as_str(), "s3", "aws4_request"] {
+            key = mac(&key, part);
+        }
+        let signature = hex::encode(mac(&key, &to_sign));
+        format!("{}{path}?{query}&X-Amz-Signature={signature}", self.origin)
+    }
+
+    fn request(
+        &self,
+        method: reqwest::Method,
+        id: &BlobId,
+    ) -> Result<reqwest::RequestBuilder, Error> {
+        checked(id)?;
+        let lifetime = Duration::from_secs(3600);
+        let url = self.presigned(method.as_str(), id, lifetime, Utc::now());
+        Ok(self.client.request(method, url))
+    }
+
+    fn call<'a>(&'a self, act: &'static str, id: &'a BlobId) -> Call<'a> {
+        Call {
+            act,
+            id,
+            host: &self.host,
+        }
+    }
+}
+
+fn escape(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key)
+        .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+#[async_trait]
+impl Blobstore for S3Blobstore {
+    async fn put(&self, id: &BlobId, size: Option<u64>, content: ByteStream) -> Result<(), Error> {
+        let mut request = self.request(reqwest::Method::PUT, id)?;
+        if let Some(size) = size {
+            request = request.header(reqwest::header::CONTENT_LENGTH, size);
+        }
+        let request = request.body(Body::wrap_stream(content));
+        self.call("write", id).send(request).await.map(|_| ())
+    }
+
+    async fn get(&self, id: &BlobId) -> Result<Object, Error> {
+        let request = self.request(reqwest::Method::GET, id)?;
+        Ok(object(self.call("read", id).send(request).await?))
+    }
+
+    async fn exists(&self, id: &BlobId) -> Result<bool, Error> {
+        let request = self.request(reqwest::Method::HEAD, id)?;
+        match self.call("look for", id).send(request).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete(&self, id: &BlobId) -> Result<(), Error> {
+        let request = self.request(reqwest::Method::DELETE, id)?;
+        match self.call("delete", id).send(request).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn signed_url(&self, method: Method, id: &BlobId, expiry: Duration) -> Option<String> {
+        Some(self.presigned(method.as_str(), id, expiry, Utc::now()))
+    }
+
+    fn agent_settings(&self, signed: bool) -> Value {
+        let mut options = self.options.clone();
+        if signed {
+            for secret in ["access_key_id", "secret_access_key", "credentials_source"] {
+                options.remove(secret);
+            }
+        }
+        json!({"provider": "s3", "options": options})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn the_presigned_url_is_the_one_of_the_published_example() {
+        // "Authenticating Requests: Using Query Parameters", Amazon S3 API reference.
+        let options = json!({
+            "bucket_name": "examplebucket",
+            "host": "s3.amazonaws.com",
+            "host_style": true,
+            "access_key_id": "AKIAIOSFODNN7EXAMPLE",
+            "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        });
+        let store = S3Blobstore::new(options.as_object().cloned().unwrap_or_default()).unwrap();
+        let at = Utc.with_ymd_and_hms(2013, 5, 24, 0, 0, 0).unwrap();
+        let url = store.presigned(
+            "GET",
+            &BlobId::new("test.txt"),
+            Duration::from_secs(86400),
+            at,
+        );
+        assert_eq!(
+            url,
+            "https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
+             &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z\
+             &X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
+             &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+        );
+    }
+}
