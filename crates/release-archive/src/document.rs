@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use manifest::yaml::{self, Dialect};
 use serde_yaml::{Mapping, Value};
 
 use crate::problem::{Problem, Within};
@@ -16,12 +15,18 @@ pub(crate) fn load(path: &Path) -> Result<Value, Problem> {
     parse(&text)
 }
 
-/// Parses a document with the scalars of the original's parser. An empty document is null.
+/// Parses a document as the command line does. An empty document is null.
 pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
-    // compat: releases made by very old tools tag digests and versions as `!binary`, which means `!!binary`. The
-    // parser keeps the local tag only.
-    let text = text.replace(" !!binary ", " !binary ");
-    serde_yaml::from_str(&text).map_err(|error| Problem::new(error.to_string()))
+    parse_as(text, Dialect::Cli)
+}
+
+/// Parses a document as the director does: for what templates see (`default` values of properties).
+pub(crate) fn parse_for_director(text: &str) -> Result<Value, Problem> {
+    parse_as(text, Dialect::Director)
+}
+
+fn parse_as(text: &str, dialect: Dialect) -> Result<Value, Problem> {
+    yaml::parse(text, dialect).map_err(|error| Problem::new(error.to_string()))
 }
 
 /// The mapping's member, null counting as absent.
@@ -31,17 +36,7 @@ pub(crate) fn get<'a>(map: &'a Value, key: &str) -> Option<&'a Value> {
 
 /// A scalar as text: versions and names may be written as bare numbers.
 pub(crate) fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(bool) => Some(bool.to_string()),
-        Value::Tagged(tagged) => {
-            let encoded = tagged.value.as_str()?.replace(['\n', ' '], "");
-            let bytes = STANDARD.decode(encoded).ok()?;
-            String::from_utf8(bytes).ok()
-        }
-        _ => None,
-    }
+    yaml::scalar_text(value).filter(|_| !value.is_null())
 }
 
 pub(crate) fn get_text(map: &Value, key: &str) -> Option<String> {

@@ -95,7 +95,7 @@ pub struct JobSpec {
 impl JobSpec {
     /// Reads and checks a job's manifest; `job` is the name the release gave it.
     pub fn parse(job: &str, text: &str) -> Result<Self, Error> {
-        let value = document::parse(text).map_err(|problem| Error::Manifest {
+        let value = document::parse_for_director(text).map_err(|problem| Error::Manifest {
             job: job.to_owned(),
             reason: problem.to_string(),
         })?;
