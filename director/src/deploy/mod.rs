@@ -1,3 +1,1 @@
-//! Deploying: from a manifest to running instances, and back.
-
-pub mod args;
+//! (filled in by its first commit)

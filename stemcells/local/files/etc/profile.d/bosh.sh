@@ -1,0 +1,1 @@
+export PATH=/var/vcap/bosh/bin:$PATH
