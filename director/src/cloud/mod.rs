@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cpi::{CallLog, Cpi, ExternalCpi};
 
-use crate::error::{Error, code};
+use crate::error::Error;
 use crate::tasks::Context;
 
 /// The director's own CPI; named ones of a cpi-config come beside it.

@@ -1,1 +1,3 @@
-//! (filled in by its first commit)
+//! Deploying: from a manifest to running instances, and back.
+
+pub mod args;

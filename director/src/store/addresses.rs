@@ -115,3 +115,17 @@ pub async fn list_of_vm(db: impl PgExecutor<'_>, vm_id: i64) -> Result<Vec<Strin
         .fetch_all(db)
         .await
 }
+
+/// Lets one address of an instance go.
+pub async fn release(
+    db: impl PgExecutor<'_>,
+    instance_id: i64,
+    address: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from ip_addresses where instance_id = $1 and address = $2")
+        .bind(instance_id)
+        .bind(address)
+        .execute(db)
+        .await?;
+    Ok(())
+}

@@ -121,3 +121,21 @@ fn key_sha1(key: &str) -> String {
     use sha1::Digest as _;
     hex::encode(sha1::Sha1::digest(key.as_bytes()))
 }
+
+/// The row of an uploaded source package.
+pub async fn package_id(
+    db: impl PgExecutor<'_>,
+    name: &str,
+    fingerprint: &str,
+    source_blob: &str,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select id from packages where name = $1 and fingerprint = $2
+         order by (blob_id is not distinct from $3) desc, id limit 1",
+    )
+    .bind(name)
+    .bind(fingerprint)
+    .bind(source_blob)
+    .fetch_optional(db)
+    .await
+}

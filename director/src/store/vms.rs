@@ -226,3 +226,30 @@ pub async fn agent_ids(db: impl PgExecutor<'_>) -> Result<Vec<String>, sqlx::Err
         .fetch_all(db)
         .await
 }
+
+/// Moves a VM that can't be deleted now to the orphans, with its addresses, atomically.
+pub async fn orphan(db: &sqlx::PgPool, id: i64) -> Result<(), sqlx::Error> {
+    let mut tx = db.begin().await?;
+    let orphan: Option<i64> = sqlx::query_scalar(
+        "insert into orphan_vms (agent_id, cid, az, cpi, deployment_name, instance_name, stemcell_api_version, ip_addresses)
+         select v.agent_id, v.cid, i.az, v.cpi, d.name, i.group_name || '/' || i.uuid, v.stemcell_api_version,
+                coalesce((select array_agg(a.address) from ip_addresses a where a.vm_id = v.id), '{}')
+         from vms v join instances i on i.id = v.instance_id join deployments d on d.id = i.deployment_id
+         where v.id = $1 and v.cid is not null on conflict (cid) do nothing returning id",
+    )
+    .bind(id)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(orphan) = orphan {
+        sqlx::query("update ip_addresses set orphan_vm_id = $2, instance_id = null, vm_id = null where vm_id = $1")
+            .bind(id)
+            .bind(orphan)
+            .execute(&mut *tx)
+            .await?;
+    }
+    sqlx::query("delete from vms where id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await
+}
