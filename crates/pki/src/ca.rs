@@ -59,7 +59,7 @@ impl Ca {
     fn sign(&self, request: &Request, ca: bool) -> Result<CertifiedKey, Error> {
         let key = request.kind.generate()?;
         let certificate = request
-            .params(ca)?
+            .params(&key, ca)?
             .signed_by(&key, &self.issuer)
             .map_err(|source| Error::Generate {
                 what: "certificate",
@@ -67,25 +67,24 @@ impl Ca {
             })?;
         Ok(CertifiedKey {
             certificate: certificate.pem(),
-            private_key: key.serialize_pem(),
+            private_key: request.kind.pem(&key)?,
         })
     }
 }
 
 /// The certificate of a CA that signs itself, with a new key.
-fn self_signed(request: &Request) -> Result<CertifiedKey, Error> {
+pub fn self_signed(request: &Request) -> Result<CertifiedKey, Error> {
     let key = Kind::generate(request.kind)?;
-    let certificate =
-        request
-            .params(true)?
-            .self_signed(&key)
-            .map_err(|source| Error::Generate {
-                what: "certificate",
-                source,
-            })?;
+    let certificate = request
+        .params(&key, true)?
+        .self_signed(&key)
+        .map_err(|source| Error::Generate {
+            what: "certificate",
+            source,
+        })?;
     Ok(CertifiedKey {
         certificate: certificate.pem(),
-        private_key: key.serialize_pem(),
+        private_key: request.kind.pem(&key)?,
     })
 }
 
@@ -123,6 +122,29 @@ mod tests {
             not_after(&issued.certificate).unwrap()
                 > time::OffsetDateTime::now_utc() + time::Duration::days(700)
         );
+    }
+
+    #[test]
+    fn rsa_keys_are_pkcs1_and_identified_by_their_modulus_through_a_chain() {
+        let request = |name: &str| Request {
+            kind: Kind::Rsa2048,
+            ..Request::new(Subject::common_name(name), &[Usage::Server])
+        };
+        let root = self_signed(&request("root")).unwrap();
+        assert!(
+            root.private_key
+                .starts_with("-----BEGIN RSA PRIVATE KEY-----\n")
+        );
+        let ca = Ca::load(&root.certificate, &root.private_key).unwrap();
+        let below = ca.issue_ca(&request("below")).unwrap();
+        let below = Ca::load(&below.certificate, &below.private_key).unwrap();
+        let leaf = below.issue(&request("leaf")).unwrap();
+        let parse = |pem: &str| x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap().1;
+        let (issuer, leaf) = (parse(below.certificate()), parse(&leaf.certificate));
+        let (issuer, leaf) = (issuer.parse_x509().unwrap(), leaf.parse_x509().unwrap());
+        leaf.verify_signature(Some(issuer.public_key())).unwrap();
+        let usage = leaf.key_usage().unwrap().unwrap().value;
+        assert!(usage.digital_signature() && usage.key_encipherment());
     }
 
     #[test]

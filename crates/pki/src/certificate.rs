@@ -2,11 +2,12 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize, SerialNumber,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize,
+    SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::Error;
+use crate::{Error, rsa};
 
 /// The kind of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,14 @@ impl Kind {
             source,
         })
     }
+
+    /// The private key as PEM: PKCS#1 for RSA, as the original tools write it, else PKCS#8.
+    pub(crate) fn pem(self, key: &KeyPair) -> Result<String, Error> {
+        match self {
+            Kind::EcP256 => Ok(key.serialize_pem()),
+            Kind::Rsa2048 | Kind::Rsa3072 | Kind::Rsa4096 => rsa::pkcs1_pem(key),
+        }
+    }
 }
 
 /// The subject of a certificate, in the order C, O, CN.
@@ -43,7 +52,7 @@ pub struct Subject {
     pub country: Option<String>,
     /// O.
     pub organization: Option<String>,
-    /// CN.
+    /// CN; left out when empty.
     pub common_name: String,
 }
 
@@ -103,7 +112,7 @@ impl Request {
         }
     }
 
-    pub(crate) fn params(&self, ca: bool) -> Result<CertificateParams, Error> {
+    pub(crate) fn params(&self, key: &KeyPair, ca: bool) -> Result<CertificateParams, Error> {
         let mut params =
             CertificateParams::new(self.alternative_names.clone()).map_err(|source| {
                 Error::Generate {
@@ -118,7 +127,9 @@ impl Request {
         if let Some(organization) = &self.subject.organization {
             name.push(DnType::OrganizationName, organization.as_str());
         }
-        name.push(DnType::CommonName, self.subject.common_name.as_str());
+        if !self.subject.common_name.is_empty() {
+            name.push(DnType::CommonName, self.subject.common_name.as_str());
+        }
         params.distinguished_name = name;
         params.serial_number = Some(SerialNumber::from_slice(&serial()));
         // Clocks of VMs may be a little behind.
@@ -126,6 +137,9 @@ impl Request {
         params.not_before = now - Duration::minutes(5);
         params.not_after = now + Duration::days(self.days);
         params.use_authority_key_identifier_extension = true;
+        if self.kind != Kind::EcP256 {
+            params.key_identifier_method = KeyIdMethod::PreSpecified(rsa::key_identifier(key)?);
+        }
         if ca {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -160,7 +174,7 @@ fn serial() -> [u8; 16] {
 pub struct CertifiedKey {
     /// The certificate.
     pub certificate: String,
-    /// The private key, PKCS#8.
+    /// The private key: PKCS#8, or PKCS#1 for RSA.
     pub private_key: String,
 }
 

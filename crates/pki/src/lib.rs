@@ -6,10 +6,12 @@
 mod ca;
 mod certificate;
 mod password;
+mod rsa;
 
-pub use ca::Ca;
+pub use ca::{Ca, self_signed};
 pub use certificate::{CertifiedKey, Kind, Request, Subject, Usage, days_left, not_after};
 pub use password::random_password;
+pub use rsa::RsaKey;
 
 /// What can go wrong with certificates.
 #[derive(Debug, thiserror::Error)]
