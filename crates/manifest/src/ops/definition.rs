@@ -12,7 +12,7 @@ use crate::yaml::{self, Dialect};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DefinitionError {
     /// The file is no YAML.
-    #[error("Deserializing ops file '{file}': {source}")]
+    #[error("Deserializing ops file '{file}'")]
     Yaml {
         /// The file as it was named.
         file: String,

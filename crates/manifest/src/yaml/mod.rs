@@ -54,6 +54,21 @@ pub fn parse_document(text: &str, dialect: Dialect) -> Result<Document, Error> {
     Ok(Document { value, lines })
 }
 
+/// Reads a file of variables for the command line: a map whose keys are names, whatever they look like (`on`, `12`).
+pub fn parse_variables(text: &str) -> Result<Mapping, Error> {
+    match reader::read_with_text_keys(text)? {
+        Value::Null => Ok(Mapping::new()),
+        Value::Mapping(map) => Ok(map),
+        other => {
+            let found = type_name(&other);
+            Err(Error::new(
+                format!("expected a map of variables, found a {found}"),
+                (1, 1),
+            ))
+        }
+    }
+}
+
 /// Writes a value as the original command line prints it: sorted keys, no document marker, a final newline.
 pub fn to_cli_string(value: &Value) -> String {
     writer::write(value, Dialect::Cli)

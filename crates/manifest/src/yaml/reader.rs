@@ -19,26 +19,14 @@ pub(super) fn read(
     dialect: Dialect,
     lines: Option<&mut Lines>,
 ) -> Result<Value, Error> {
-    let mut reader = Reader {
-        parser: Parser::new_from_str(text),
-        text: Text::new(text),
-        dialect,
-        lines,
-        path: String::new(),
-        anchors: HashMap::new(),
-        aliased: 0,
-        open: Vec::new(),
-    };
-    loop {
-        match reader.next()? {
-            (Event::DocumentStart(_), _) => {
-                let (event, span) = reader.next()?;
-                return reader.node(event, span, None);
-            }
-            (Event::StreamEnd, _) => return Ok(Value::Null),
-            _ => {}
-        }
-    }
+    Reader::new(text, dialect, lines).document()
+}
+
+/// Reads the first document in the command line's dialect, the keys of its own map as text.
+pub(super) fn read_with_text_keys(text: &str) -> Result<Value, Error> {
+    let mut reader = Reader::new(text, Dialect::Cli, None);
+    reader.text_keys = true;
+    reader.document()
 }
 
 struct Reader<'a, 'l> {
@@ -53,12 +41,41 @@ struct Reader<'a, 'l> {
     aliased: usize,
     /// Where the collections that are being read began.
     open: Vec<Marker>,
+    /// Keys of the document's own map are texts whatever they look like.
+    text_keys: bool,
 }
 
 /// The closing bracket of the flow collection that a node stands in.
 type Flow = Option<char>;
 
-impl<'a> Reader<'a, '_> {
+impl<'a, 'l> Reader<'a, 'l> {
+    fn new(text: &'a str, dialect: Dialect, lines: Option<&'l mut Lines>) -> Self {
+        Self {
+            parser: Parser::new_from_str(text),
+            text: Text::new(text),
+            dialect,
+            lines,
+            path: String::new(),
+            anchors: HashMap::new(),
+            aliased: 0,
+            open: Vec::new(),
+            text_keys: false,
+        }
+    }
+
+    fn document(&mut self) -> Result<Value, Error> {
+        loop {
+            match self.next()? {
+                (Event::DocumentStart(_), _) => {
+                    let (event, span) = self.next()?;
+                    return self.node(event, span, None);
+                }
+                (Event::StreamEnd, _) => return Ok(Value::Null),
+                _ => {}
+            }
+        }
+    }
+
     fn next(&mut self) -> Result<(Event<'a>, Span), Error> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
@@ -158,6 +175,9 @@ impl<'a> Reader<'a, '_> {
 
     /// A key has no path of its own, so nothing inside it is noted.
     fn key(&mut self, event: Event<'a>, span: Span, flow: Flow) -> Result<Value, Error> {
+        if let (true, 1, Event::Scalar(text, ..)) = (self.text_keys, self.open.len(), &event) {
+            return Ok(Value::String(text.clone().into_owned()));
+        }
         let lines = self.lines.take();
         let key = self.node(event, span, flow);
         self.lines = lines;
