@@ -1,0 +1,5 @@
+//! End to end: the processes themselves, real containers, the CLI as a person uses it.
+//!
+//! `scripts/test` runs this inside a network namespace without a route out.
+
+mod guestbook;
