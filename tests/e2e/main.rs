@@ -2,4 +2,7 @@
 //!
 //! `scripts/test` runs this inside a network namespace without a route out.
 
+mod bad_input;
+mod crash;
 mod guestbook;
+mod plain;
