@@ -274,7 +274,10 @@ fn a_disk_that_its_agent_still_has_mounted_is_not_detached() {
                 .contains("its agent has to unmount it first"),
             "{error}"
         );
-        assert_eq!(cpi.get_disks(&vm).await.unwrap(), [disk.clone()]);
+        assert_eq!(
+            cpi.get_disks(&vm).await.unwrap(),
+            std::slice::from_ref(&disk)
+        );
         inside("umount /var/vcap/store".into());
         cpi.detach_disk(detach(&vm, &disk)).await.unwrap();
         host.delete_vm(&vm).await;
