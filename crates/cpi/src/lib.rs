@@ -24,3 +24,8 @@ pub use contract::{
 pub use error::{Error, Fault, FaultKind};
 pub use external::{CallLog, ExternalCpi, ExternalCpiConfig, NoLog};
 pub use wire::{Context, Request};
+
+/// The example of the CPI author's page, compiled so that it stays true.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/cpi-author.md")]
+struct CpiAuthorPage;
