@@ -187,7 +187,28 @@ pub struct LogsRequest {
     pub filters: Vec<String>,
 }
 
+/// One row of the plain list, which asks no agents.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct InstanceRow {
+    pub agent_id: Option<String>,
+    pub cid: Option<String>,
+    pub job: Option<String>,
+    pub index: Option<i64>,
+    pub id: Option<String>,
+    pub az: Option<String>,
+    pub ips: Option<Vec<String>>,
+    pub expects_vm: bool,
+}
+
 impl Client {
+    /// Every instance of a deployment as the director knows it.
+    pub async fn instance_rows(&self, deployment: &str) -> Result<Vec<InstanceRow>, Error> {
+        self.get_json(&format!("{}/instances", deployment_path(deployment)))
+            .await
+            .wrap(|| format!("Listing deployment '{deployment}' instances"))
+    }
+
     /// Every VM of a deployment, asked of the agents.
     pub async fn vms(
         &self,

@@ -40,7 +40,8 @@ pub use error::{Error, Wrap};
 pub use events::{Event, EventFilter};
 pub use http::{Body, Client, Credentials, Options, Progress, RawResponse, Request};
 pub use instances::{
-    ChangeState, InstanceInfo, InstanceTarget, LogsRequest, Process, SshHost, SshTarget, Vitals,
+    ChangeState, InstanceInfo, InstanceRow, InstanceTarget, LogsRequest, Memory, Process, SshHost,
+    SshTarget, Vitals,
 };
 pub use problems::{Problem, Resolution};
 pub use query::{Query, escape_segment};
@@ -48,6 +49,7 @@ pub use releases::{
     CompiledPackage, ExportRelease, ExportedRelease, InspectedJob, InspectedPackage,
     InspectedRelease, Release, ReleaseVersionRow, UploadReleaseOptions,
 };
+pub use reqwest::Method;
 pub use stemcells::Stemcell;
 pub use tasks::{NoReport, OutputKind, Reporter, Task};
 pub use types::{CertificateExpiry, Feature, Info, Lock, UserAuthentication};
