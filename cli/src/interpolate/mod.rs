@@ -1,7 +1,7 @@
 //! Documents with operations and variables: the `interpolate` command and the flags that `deploy` and the config
 //! updates share with it.
 //!
-//! [`VarsOpsArgs`] is the group of flags; [`VarsOpsArgs::evaluate`] turns a template's text into a document in the
+//! [`VarsOpsArgs`] is the group of flags; [`VarsOpsArgs::load`] reads what they name, [`Loaded::evaluate`] turns a template's text into a document in the
 //! order of `docs/spec/cli.md` §7. Values come from the flags, the environment and the vars store, which is the only
 //! thing written.
 
@@ -46,13 +46,6 @@ pub struct VarsOpsArgs {
 }
 
 impl VarsOpsArgs {
-    /// Reads the files that the flags name, then evaluates the template.
-    ///
-    /// Missing variables keep their placeholders unless `options` says otherwise: the director resolves the rest.
-    pub fn evaluate(&self, text: &str, options: &template::Options) -> Result<Value, Error> {
-        self.load()?.evaluate(text, options)
-    }
-
     /// Reads and checks everything that the flags name.
     pub fn load(&self) -> Result<Loaded, Error> {
         let sources = Sources::load(self)?;
@@ -78,7 +71,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Evaluates a template.
+    /// Evaluates a template. Missing variables keep their placeholders unless `options` says otherwise: the director
+    /// resolves the rest.
     pub fn evaluate(mut self, text: &str, options: &template::Options) -> Result<Value, Error> {
         Ok(template::evaluate(
             text,

@@ -44,7 +44,7 @@ pub fn main() -> anyhow::Result<()> {
     if check {
         return print("the settings are fine");
     }
-    crate::run::run(settings)
+    crate::services::run(settings)
 }
 
 fn hash_password() -> anyhow::Result<()> {

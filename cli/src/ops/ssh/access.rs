@@ -1,0 +1,176 @@
+//! The right to log in: a key pair and a user of its own, given to the instances and taken away again.
+
+use super::super::Session;
+use crate::commands::slugs::PoolOrInstanceSlug;
+use crate::config::Paths;
+use crate::error::{Error, Result, Within};
+use director_client::{SshHost, SshTarget};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
+use tempfile::NamedTempFile;
+
+/// Hosts that let the user in. The key and the known hosts live in files until it is dropped.
+pub struct Access {
+    user: String,
+    hosts: Vec<SshHost>,
+    target: SshTarget,
+    private_key: NamedTempFile,
+    known_hosts: NamedTempFile,
+}
+
+impl Access {
+    /// Makes a key pair and has the director give it to the instances.
+    pub async fn open(session: &Session, slug: &PoolOrInstanceSlug) -> Result<Self> {
+        let deployment = session.deployment()?;
+        let paths = Paths::prepare()?;
+        let (private_key, public_key) = key_pair(paths.tmp()).await?;
+        let user = format!("bosh_{}", &uuid::Uuid::new_v4().simple().to_string()[..15]);
+        let target = target(session, deployment, slug).await?;
+        let hosts = session
+            .client
+            .setup_ssh(deployment, &target, &user, &public_key, &session.reporter)
+            .await?;
+        let mut known_hosts = private_file(paths.tmp(), "ssh-known-hosts")?;
+        known_hosts.write_all(known_hosts_text(&hosts).as_bytes())?;
+        let access = Access {
+            user,
+            hosts,
+            target,
+            private_key,
+            known_hosts,
+        };
+        if let Err(error) = access.check(slug) {
+            access.close(session).await;
+            return Err(error);
+        }
+        Ok(access)
+    }
+
+    fn check(&self, slug: &PoolOrInstanceSlug) -> Result<()> {
+        let what = [slug.group.as_deref(), slug.id.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("/");
+        if self.hosts.is_empty() {
+            return Err(Error::message(format!(
+                "Did not create any SSH sessions for the instances '{what}'"
+            )));
+        }
+        if self.hosts.iter().any(|host| host.status != "success") {
+            return Err(Error::message(format!(
+                "Failed to set up SSH session for one of the instances '{what}'"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes the user away. Failing to is told, but is no failure of what was done.
+    pub async fn close(&self, session: &Session) {
+        let Ok(deployment) = session.deployment() else {
+            return;
+        };
+        let result = session
+            .client
+            .cleanup_ssh(deployment, &self.target, &self.user)
+            .await;
+        if let Err(error) = result {
+            session.ui.error_line(Error::from(error).render());
+        }
+    }
+
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub fn hosts(&self) -> &[SshHost] {
+        &self.hosts
+    }
+
+    pub fn private_key(&self) -> &Path {
+        self.private_key.path()
+    }
+
+    pub fn known_hosts(&self) -> &Path {
+        self.known_hosts.path()
+    }
+}
+
+/// The instances meant; an IP address is looked up first.
+async fn target(
+    session: &Session,
+    deployment: &str,
+    slug: &PoolOrInstanceSlug,
+) -> Result<SshTarget> {
+    let named = SshTarget {
+        group: slug.group.clone(),
+        ids: slug.id.iter().cloned().collect(),
+    };
+    let (Some(address), None) = (&slug.group, &slug.id) else {
+        return Ok(named);
+    };
+    if address.parse::<IpAddr>().is_err() {
+        return Ok(named);
+    }
+    let rows = session.client.instance_rows(deployment).await?;
+    let row = rows
+        .into_iter()
+        .find(|row| row.ips.iter().flatten().any(|ip| ip == address))
+        .ok_or_else(|| {
+            Error::message(format!(
+                "Deployment '{deployment}' has no instance with the IP address '{address}'"
+            ))
+        })?;
+    Ok(SshTarget {
+        group: row.job,
+        ids: row.id.into_iter().collect(),
+    })
+}
+
+fn private_file(folder: &Path, prefix: &str) -> Result<NamedTempFile> {
+    Ok(tempfile::Builder::new()
+        .prefix(prefix)
+        .tempfile_in(folder)?)
+}
+
+/// A 2048-bit RSA pair made by ssh-keygen, which comes with ssh: the file with the private key, and the
+/// public one as a line of authorized_keys without comment. RSA, because every stemcell takes it.
+async fn key_pair(folder: &Path) -> Result<(NamedTempFile, String)> {
+    let making = tempfile::Builder::new()
+        .prefix("ssh-key-pair")
+        .tempdir_in(folder)?;
+    let path = making.path().join("key");
+    let output = tokio::process::Command::new("ssh-keygen")
+        .args([
+            "-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "", "-C", "", "-f",
+        ])
+        .arg(&path)
+        .output()
+        .await
+        .within(|| "Running 'ssh-keygen'; install the package openssh-client")?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr)
+            .trim_end()
+            .to_owned();
+        return Err(Error::message(text).within("Generating an SSH key pair"));
+    }
+    let public = fs_err::read_to_string(path.with_extension("pub"))?;
+    let mut private = private_file(folder, "ssh-priv-key")?;
+    private.write_all(&fs_err::read(&path)?)?;
+    Ok((private, format!("{}\n", public.trim_end())))
+}
+
+/// `<ip> <host key>` lines; an IPv6 address in the canonical form too, which is what ssh looks for.
+fn known_hosts_text(hosts: &[SshHost]) -> String {
+    let mut lines = BTreeSet::new();
+    for host in hosts.iter().filter(|host| !host.host_public_key.is_empty()) {
+        let key = host.host_public_key.trim_end();
+        lines.insert(format!("{} {key}\n", host.ip));
+        if let Ok(address) = host.ip.parse::<Ipv6Addr>() {
+            lines.insert(format!("{address} {key}\n"));
+        }
+    }
+    lines.into_iter().collect()
+}

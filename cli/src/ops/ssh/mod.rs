@@ -1,0 +1,197 @@
+//! `ssh` and `scp` (spec cli §14): the director lets a fresh user in on the wanted instances, the system's own
+//! ssh or scp does the work, the user is taken away again.
+//!
+//! ```text
+//! key pair -> POST .../ssh setup -> hosts with keys -> ssh, one process per host -> POST .../ssh cleanup
+//! ```
+
+mod access;
+mod arguments;
+mod runner;
+
+pub use access::Access;
+pub use arguments::Connection;
+pub use runner::{Outcome, Program, run_all};
+
+use super::{Context, Session};
+use crate::commands::slugs::PoolOrInstanceSlug;
+use crate::commands::{ScpArgs, SshArgs};
+use crate::error::{Error, Result, Within};
+use crate::ui::{Table, Value};
+use director_client::SshHost;
+
+pub async fn ssh(context: &Context, args: SshArgs) -> Result<()> {
+    let words: Vec<String> = args.command.into_iter().chain(args.words).collect();
+    if words.is_empty() && (args.results || !context.ui.is_interactive()) {
+        return Err(Error::message(
+            "Non-interactive SSH requires non-empty command",
+        ));
+    }
+    let session = context.connect_deployment().await?;
+    let connection = Connection::new(&args.gateway, args.options)?;
+    let access = Access::open(&session, &args.slug).await?;
+    let result = tokio::select! {
+        result = drive(&session, &access, &connection, &words, args.results) => result,
+        _ = interrupted(!words.is_empty()) => Err(Error::message("Interrupted")),
+    };
+    access.close(&session).await;
+    result.within(|| "Running SSH")
+}
+
+async fn drive(
+    session: &Session,
+    access: &Access,
+    connection: &Connection,
+    words: &[String],
+    results: bool,
+) -> Result<()> {
+    if words.is_empty() {
+        let [host] = access.hosts() else {
+            return Err(Error::message(
+                "Interactive SSH only works for a single host at a time",
+            ));
+        };
+        let arguments = connection.ssh(access, host, words, true);
+        return runner::interactive(&Program::new("ssh", arguments)).await;
+    }
+    let programs = access
+        .hosts()
+        .iter()
+        .map(|host| {
+            let arguments = connection.ssh(access, host, words, true);
+            (label(host), Program::new("ssh", arguments))
+        })
+        .collect();
+    let outcomes = run_all(&session.ui, programs, !results).await;
+    if results {
+        print_results(session, &outcomes);
+    }
+    runner::failures(&outcomes)
+}
+
+/// Resolves at Ctrl-C, when the command is not interactive: there ssh itself gets the key.
+pub async fn interrupted(watch: bool) {
+    if !watch || tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+pub fn label(host: &SshHost) -> String {
+    if host.job.is_empty() {
+        format!("?/{}", host.id)
+    } else {
+        format!("{}/{}", host.job, host.id)
+    }
+}
+
+fn print_results(session: &Session, outcomes: &[Outcome]) {
+    let header = ["Instance", "Stdout", "Stderr", "Exit Code", "Error"];
+    let mut table = Table::new("results", &header).transposed();
+    let mut sorted: Vec<&Outcome> = outcomes.iter().collect();
+    sorted.sort_by(|a, b| a.label.cmp(&b.label));
+    table.rows = sorted
+        .into_iter()
+        .map(|outcome| {
+            vec![
+                outcome.label.as_str().into(),
+                outcome.stdout.as_str().into(),
+                outcome.stderr.as_str().into(),
+                outcome
+                    .exit_code
+                    .map(|code| Value::int(code.into()).state(code == 0))
+                    .unwrap_or_default(),
+                Value::some(outcome.error.as_deref()),
+            ]
+        })
+        .collect();
+    session.ui.table(table);
+}
+
+pub async fn scp(context: &Context, args: ScpArgs) -> Result<()> {
+    let slug = scp_target(&args.paths)?;
+    let session = context.connect_deployment().await?;
+    let connection = Connection::new(&args.gateway, Vec::new())?;
+    let access = Access::open(&session, &slug).await?;
+    let programs = access
+        .hosts()
+        .iter()
+        .map(|host| {
+            let paths: Vec<String> = args
+                .paths
+                .iter()
+                .map(|path| scp_path(path, access.user(), host))
+                .collect();
+            let arguments = connection.scp(&access, host, args.recursive, &paths);
+            (label(host), Program::new("scp", arguments))
+        })
+        .collect();
+    let result = tokio::select! {
+        outcomes = run_all(&session.ui, programs, true) => runner::failures(&outcomes),
+        _ = interrupted(true) => Err(Error::message("Interrupted")),
+    };
+    access.close(&session).await;
+    result.within(|| "Running SCP")
+}
+
+/// The instances named by the first path with a colon.
+fn scp_target(paths: &[String]) -> Result<PoolOrInstanceSlug> {
+    let target = paths
+        .iter()
+        .find_map(|path| remote_part(path))
+        .ok_or_else(|| {
+            Error::message("Missing remote host information in source/destination arguments")
+        })?;
+    target
+        .parse()
+        .map_err(|error| Error::message(format!("{error}")))
+}
+
+/// What stands before the colon; nothing for local paths, `C:\...` included.
+fn remote_part(path: &str) -> Option<&str> {
+    let (before, after) = path.split_once(':')?;
+    let is_drive = before.len() == 1
+        && before.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && after.starts_with(['\\', '/']);
+    (!is_drive || after.starts_with('/')).then_some(before)
+}
+
+fn scp_path(path: &str, user: &str, host: &SshHost) -> String {
+    let path = path.replace("((instance_id))", &host.id);
+    match remote_part(&path) {
+        Some(before) => {
+            let address = if host.ip.contains(':') {
+                format!("[{}]", host.ip)
+            } else {
+                host.ip.clone()
+            };
+            format!("{user}@{address}:{}", &path[before.len() + 1..])
+        }
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remote_side_of_a_copy_is_found_and_rewritten() {
+        let host = SshHost {
+            id: "uuid-1".to_owned(),
+            ip: "fd00::1".to_owned(),
+            ..SshHost::default()
+        };
+        let paths = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| (*text).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let slug = scp_target(&paths(&["C:\\x", "web/0:/tmp"])).unwrap();
+        assert_eq!(slug.group.as_deref(), Some("web"));
+        assert!(scp_target(&paths(&[":/a", "b"])).unwrap().group.is_none());
+        assert!(scp_target(&paths(&["a", "b"])).is_err());
+        assert_eq!(scp_path("web:/a", "u", &host), "u@[fd00::1]:/a");
+        assert_eq!(scp_path("out-((instance_id))", "u", &host), "out-uuid-1");
+    }
+}
