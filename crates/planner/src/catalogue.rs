@@ -10,7 +10,10 @@ use serde_json::{Map, Value as Json};
 /// Everything uploaded that this plan may use.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalogue {
+    /// The release versions that the documents name (or more of them).
     pub releases: Vec<Release>,
+    /// The versions there are of every release, for telling a missing version from a missing release.
+    pub release_versions: BTreeMap<ReleaseName, Vec<String>>,
     /// One row per stemcell and CPI.
     pub stemcells: Vec<Stemcell>,
     pub compiled: Vec<CompiledPackage>,

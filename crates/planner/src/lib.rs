@@ -19,8 +19,15 @@ mod catalogue;
 mod change;
 mod ids;
 mod input;
+mod links;
+mod packages;
+mod place;
 mod placement;
 mod plan;
+mod planning;
+mod render;
+mod report;
+mod resolve;
 mod spec;
 mod step;
 
@@ -37,6 +44,8 @@ pub use input::{
     StateChange,
 };
 pub use manifest::documents::{Problem, Problems};
+pub use packages::dependency_key;
+pub use place::{needed_vm_resources, place};
 pub use placement::{
     CompiledRef, PackageNeed, PlacedGroup, PlacedInstance, PlacedJob, PlacedNetwork, Placement,
     ProvidedLink, RenderInstance, RenderedInstance, Reservation,
@@ -45,5 +54,8 @@ pub use plan::{
     AddressPlan, Batch, CompilationPlan, CompilePackage, DeletionPlan, Dependency, DeploymentPlan,
     GroupPlan, InstancePlan, PLANNER_VERSION, Phase, Wave, WorkerNetwork,
 };
+pub use planning::{plan, plan_deletion};
+pub use report::{GroupLines, InstanceLine, Report};
+pub use resolve::resolve_versions;
 pub use spec::{ArchiveRef, DiskSpec, InstanceSpec, JobRef, PackageRef, StemcellRef};
 pub use step::{DiskRef, DrainKind, NextStates, Step};

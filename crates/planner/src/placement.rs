@@ -47,6 +47,8 @@ pub struct Placement {
 pub struct PlacedGroup {
     pub name: InstanceGroupName,
     pub lifecycle: Lifecycle,
+    /// An errand group without VMs: its instances get addresses and templates when the errand runs.
+    pub dormant: bool,
     pub update: UpdateConfig,
     pub stemcell: StemcellRef,
     pub jobs: Vec<PlacedJob>,
@@ -102,6 +104,8 @@ pub struct PlacedInstance {
     pub cloud_properties: Hash,
     pub cpi: CpiName,
     pub stemcell_cid: StemcellCid,
+    /// For each of the group's disks, the idempotency key of a new one, should one be needed.
+    pub disk_keys: Vec<String>,
     /// Of the stemcell row used; goes into the CPI call's context.
     pub stemcell_api_version: u32,
 }
@@ -116,6 +120,8 @@ pub struct PlacedNetwork {
     pub default: Vec<DefaultFor>,
     /// As CPI and agent get it.
     pub settings: Json,
+    /// On a dynamic network: the stored settings with the address that the agent reported.
+    pub observed: Option<Json>,
     /// Of the IP-addressable name: `<uuid>.<ig>.<net>.<deployment>.bosh`.
     pub dns_record_name: String,
 }

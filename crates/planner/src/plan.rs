@@ -82,6 +82,8 @@ pub struct InstancePlan {
     /// New or to be kept: the spec it shall have. To be deleted: the stored one, as far as known.
     pub spec: InstanceSpec,
     pub state: InstanceState,
+    /// It has no row yet: the director inserts one, with this id, before it renders.
+    pub is_new: bool,
     pub ignore: bool,
     /// A canary: watched by `canary_watch_time`, shown as `(canary)`.
     pub canary: bool,
