@@ -43,7 +43,10 @@ impl<'a> Needs<'a> {
     }
 
     /// Adds what the jobs of a group need; returns the group's runtime packages by name.
-    pub fn add_group(&mut self, draft: &Draft<'a>) -> Result<BTreeMap<PackageName, usize>, Problem> {
+    pub fn add_group(
+        &mut self,
+        draft: &Draft<'a>,
+    ) -> Result<BTreeMap<PackageName, usize>, Problem> {
         let mut runtime = BTreeMap::new();
         for job in &draft.jobs {
             for name in &job.spec.packages {
@@ -73,7 +76,11 @@ impl<'a> Needs<'a> {
                 ),
             ));
         };
-        let key = (&release.name, name, format!("{}/{}", stemcell.os, stemcell.version));
+        let key = (
+            &release.name,
+            name,
+            format!("{}/{}", stemcell.os, stemcell.version),
+        );
         if let Some(at) = self.seen.get(&key) {
             return Ok(*at);
         }
@@ -84,7 +91,11 @@ impl<'a> Needs<'a> {
                     "Packages of release '{}/{}' depend on each other in a circle: {} -> {name}",
                     release.name,
                     release.version,
-                    above.iter().map(PackageName::as_str).collect::<Vec<_>>().join(" -> ")
+                    above
+                        .iter()
+                        .map(PackageName::as_str)
+                        .collect::<Vec<_>>()
+                        .join(" -> ")
                 ),
             ));
         }
@@ -96,7 +107,13 @@ impl<'a> Needs<'a> {
         above.pop();
         dependencies.sort_by(|a, b| self.list[*a].name.cmp(&self.list[*b].name));
         let dependency_key = self.dependency_key(release, name).to_string();
-        let found = self.find(package, name, stemcell, &dependency_key, job.release.exported_from);
+        let found = self.find(
+            package,
+            name,
+            stemcell,
+            &dependency_key,
+            job.release.exported_from,
+        );
         self.list.push(PackageNeed {
             name: name.clone(),
             fingerprint: package.fingerprint.clone(),
@@ -182,7 +199,11 @@ impl<'a> Needs<'a> {
         }
         // Only what can't be compiled here may come from another stemcell of the same line.
         let component = |version: &str, at: usize| -> u64 {
-            version.split('.').nth(at).and_then(|c| c.parse().ok()).unwrap_or(0)
+            version
+                .split('.')
+                .nth(at)
+                .and_then(|c| c.parse().ok())
+                .unwrap_or(0)
         };
         let first = component(&stemcell.version, 0);
         all.into_iter()
@@ -223,7 +244,10 @@ pub(crate) fn to_compile<'g>(
     runtime: impl IntoIterator<Item = &'g BTreeMap<PackageName, usize>>,
 ) -> Vec<bool> {
     let mut wanted = vec![false; needs.len()];
-    let mut open: Vec<usize> = runtime.into_iter().flat_map(|r| r.values().copied()).collect();
+    let mut open: Vec<usize> = runtime
+        .into_iter()
+        .flat_map(|r| r.values().copied())
+        .collect();
     while let Some(at) = open.pop() {
         if !wanted[at] && needs[at].compiled.is_none() {
             wanted[at] = true;
@@ -240,7 +264,10 @@ pub(crate) fn check_sources(
     drafts: &[Draft],
 ) -> Result<(), Problems> {
     let mut by_release: BTreeMap<(&ReleaseName, &str), Vec<&PackageNeed>> = BTreeMap::new();
-    let missing = needs.iter().zip(to_compile).filter(|(n, wanted)| **wanted && n.source.is_none());
+    let missing = needs
+        .iter()
+        .zip(to_compile)
+        .filter(|(n, wanted)| **wanted && n.source.is_none());
     for (need, _) in missing {
         by_release
             .entry((&need.release, need.release_version.as_str()))
@@ -281,7 +308,11 @@ pub(crate) fn check_sources(
                 format!(
                     "\nCan't use release '{release}/{version}'. It references packages without source code and are \
                      not compiled against stemcell '{}':",
-                    stemcells.iter().next().map(String::as_str).unwrap_or_default()
+                    stemcells
+                        .iter()
+                        .next()
+                        .map(String::as_str)
+                        .unwrap_or_default()
                 ),
             )
         } else {

@@ -24,7 +24,10 @@ impl Placement {
     fn context(&self, group: &PlacedGroup, instance: &PlacedInstance) -> Json {
         let mut networks = Map::new();
         for network in &instance.networks {
-            let mut settings = network.observed.clone().unwrap_or_else(|| network.settings.clone());
+            let mut settings = network
+                .observed
+                .clone()
+                .unwrap_or_else(|| network.settings.clone());
             if network.reservation == Reservation::None
                 && network.settings.get("type") == Some(&json!("dynamic"))
             {
@@ -39,7 +42,12 @@ impl Placement {
         }
         let ip = [DefaultFor::Addressable, DefaultFor::Gateway]
             .into_iter()
-            .find_map(|wanted| instance.networks.iter().find(|n| n.default.contains(&wanted)))
+            .find_map(|wanted| {
+                instance
+                    .networks
+                    .iter()
+                    .find(|n| n.default.contains(&wanted))
+            })
             .and_then(|n| networks[n.name.as_str()].get("ip").cloned());
         let mut properties = Map::new();
         let mut links = Map::new();

@@ -51,34 +51,50 @@ impl Report {
             .compile
             .iter()
             .map(|p| format!("{} for {}/{}", p.title(), p.stemcell.os, p.stemcell.version));
-        let groups = plan.batches.iter().flat_map(|batch| &batch.groups).map(|group| GroupLines {
-            group: group.group.to_string(),
-            order: group
-                .waves
-                .iter()
-                .map(|wave| {
-                    let az = wave.az.as_ref().map_or(String::new(), |az| format!("{az}: "));
-                    let canaries = match wave.canaries.len() {
-                        0 => String::new(),
-                        1 => "1 canary, ".to_string(),
-                        n => format!("{n} canaries, "),
-                    };
-                    format!("{az}{canaries}{} at a time", wave.max_in_flight)
-                })
-                .collect(),
-            instances: group
-                .delete
-                .iter()
-                .chain(group.waves.iter().flat_map(|w| w.canaries.iter().chain(&w.rest)))
-                .map(line)
-                .collect(),
-        });
+        let groups = plan
+            .batches
+            .iter()
+            .flat_map(|batch| &batch.groups)
+            .map(|group| GroupLines {
+                group: group.group.to_string(),
+                order: group
+                    .waves
+                    .iter()
+                    .map(|wave| {
+                        let az = wave
+                            .az
+                            .as_ref()
+                            .map_or(String::new(), |az| format!("{az}: "));
+                        let canaries = match wave.canaries.len() {
+                            0 => String::new(),
+                            1 => "1 canary, ".to_string(),
+                            n => format!("{n} canaries, "),
+                        };
+                        format!("{az}{canaries}{} at a time", wave.max_in_flight)
+                    })
+                    .collect(),
+                instances: group
+                    .delete
+                    .iter()
+                    .chain(
+                        group
+                            .waves
+                            .iter()
+                            .flat_map(|w| w.canaries.iter().chain(&w.rest)),
+                    )
+                    .map(line)
+                    .collect(),
+            });
         Report {
             deployment: plan.deployment.to_string(),
             compile: compile.collect(),
             deleted: plan.delete_first.iter().map(line).collect(),
             groups: groups.collect(),
-            unchanged: plan.instances.iter().filter(|i| i.action == Action::None).count(),
+            unchanged: plan
+                .instances
+                .iter()
+                .filter(|i| i.action == Action::None)
+                .count(),
             warnings: plan.warnings.clone(),
         }
     }
@@ -89,7 +105,9 @@ impl Report {
     }
 
     fn lines(&self) -> impl Iterator<Item = &InstanceLine> {
-        self.deleted.iter().chain(self.groups.iter().flat_map(|g| &g.instances))
+        self.deleted
+            .iter()
+            .chain(self.groups.iter().flat_map(|g| &g.instances))
     }
 }
 
@@ -101,7 +119,11 @@ impl InstanceLine {
             action: plan.action,
             canary: plan.canary,
             bootstrap: plan.spec.bootstrap && plan.action != Action::Delete,
-            addresses: plan.addresses.iter().map(|a| a.address.to_string()).collect(),
+            addresses: plan
+                .addresses
+                .iter()
+                .map(|a| a.address.to_string())
+                .collect(),
             reasons: plan.changes.iter().map(|c| c.reason.clone()).collect(),
         }
     }
@@ -139,7 +161,11 @@ impl fmt::Display for Report {
         }
         for group in &self.groups {
             let order = group.order.join("; ");
-            let order = if order.is_empty() { String::new() } else { format!(" ({order})") };
+            let order = if order.is_empty() {
+                String::new()
+            } else {
+                format!(" ({order})")
+            };
             writeln!(f, "  {}{order}", group.group)?;
             for line in &group.instances {
                 writeln!(f, "    {line}")?;
@@ -155,8 +181,10 @@ impl fmt::Display for Report {
                 None => counts.push((line.action, 1)),
             }
         }
-        let mut parts: Vec<String> =
-            counts.iter().map(|(action, n)| format!("{n} to {}", action.as_str())).collect();
+        let mut parts: Vec<String> = counts
+            .iter()
+            .map(|(action, n)| format!("{n} to {}", action.as_str()))
+            .collect();
         parts.push(format!("{} unchanged", self.unchanged));
         writeln!(f, "{}", parts.join(", "))
     }

@@ -22,7 +22,8 @@ pub fn resolve_versions(
 ) -> Result<(), Problems> {
     let mut problems = Problems::default();
     for (i, entry) in entries(manifest, "stemcells").enumerate() {
-        problems.take(resolve_stemcell(entry, stemcells).map_err(|p| p.at(format!("/stemcells/{i}"))));
+        problems
+            .take(resolve_stemcell(entry, stemcells).map_err(|p| p.at(format!("/stemcells/{i}"))));
     }
     for (i, entry) in entries(manifest, "releases").enumerate() {
         problems.take(resolve_release(entry, releases).map_err(|p| p.at(format!("/releases/{i}"))));
@@ -57,7 +58,10 @@ fn resolve_release(
     if matches!(pattern, Pattern::Exact(_)) {
         return Ok(());
     }
-    let Some(known) = releases.get(name.as_str()).filter(|known| !known.is_empty()) else {
+    let Some(known) = releases
+        .get(name.as_str())
+        .filter(|known| !known.is_empty())
+    else {
         return Err(missing_release(&name));
     };
     let resolved = pattern
@@ -75,7 +79,10 @@ fn resolve_stemcell(entry: &mut Yaml, stemcells: &[Stemcell]) -> Result<(), Prob
     let (subject, candidates): (String, Vec<&Stemcell>) = match (&name, text(entry, "os")) {
         (Some(name), _) => (
             format!("Stemcell '{name}'"),
-            stemcells.iter().filter(|s| s.name == name.as_str()).collect(),
+            stemcells
+                .iter()
+                .filter(|s| s.name == name.as_str())
+                .collect(),
         ),
         (None, Some(os)) => (
             format!("Stemcell with Operating System '{os}'"),
@@ -118,7 +125,11 @@ pub(crate) fn missing_release_version(name: &str, version: &str, known: &[String
     let mut known: Vec<&str> = known.iter().map(String::as_str).collect();
     known.sort_by_cached_key(|v| domain::ReleaseVersion::parse(v).ok());
     let newest: Vec<&str> = known.into_iter().rev().take(5).collect();
-    Problem::new(30006, format!("Release version '{name}/{version}' doesn't exist")).hint(format!(
+    Problem::new(
+        30006,
+        format!("Release version '{name}/{version}' doesn't exist"),
+    )
+    .hint(format!(
         "Upload it with 'upload-release', or use an uploaded one: {}",
         newest.join(", ")
     ))
@@ -143,9 +154,14 @@ mod tests {
         let mut manifest: Yaml = serde_yaml::from_str(document).unwrap();
         let releases = BTreeMap::from([(
             ReleaseName::new("app"),
-            ["1", "7.2", "7.10", "7.10-rc.1", "70"].map(String::from).to_vec(),
+            ["1", "7.2", "7.10", "7.10-rc.1", "70"]
+                .map(String::from)
+                .to_vec(),
         )]);
-        let stemcells = [stemcell("img", "deb", "1.400"), stemcell("img", "deb", "1.500")];
+        let stemcells = [
+            stemcell("img", "deb", "1.400"),
+            stemcell("img", "deb", "1.500"),
+        ];
         resolve_versions(&mut manifest, &releases, &stemcells).map(|()| manifest)
     }
 
@@ -163,15 +179,42 @@ mod tests {
     #[test]
     fn what_is_not_uploaded_is_said_in_the_originals_words() {
         for (document, code, text) in [
-            ("{releases: [{name: x, version: latest}]}", 30005, "Release 'x' doesn't exist"),
-            ("{releases: [{name: app, version: 9.latest}]}", 30006, "Release version 'app/9.latest' doesn't exist"),
-            ("{stemcells: [{name: x, version: latest}]}", 50003, "Stemcell 'x' doesn't exist"),
-            ("{stemcells: [{os: x, version: latest}]}", 50003, "Stemcell with Operating System 'x' doesn't exist"),
-            ("{stemcells: [{name: img, version: 2.latest}]}", 50003, "Stemcell 'img' exists, but version with prefix '2' not found."),
-            ("{stemcells: [{os: deb, version: 2.latest}]}", 50003, "Stemcell with Operating System 'deb' exists, but version with prefix '2' not found."),
+            (
+                "{releases: [{name: x, version: latest}]}",
+                30005,
+                "Release 'x' doesn't exist",
+            ),
+            (
+                "{releases: [{name: app, version: 9.latest}]}",
+                30006,
+                "Release version 'app/9.latest' doesn't exist",
+            ),
+            (
+                "{stemcells: [{name: x, version: latest}]}",
+                50003,
+                "Stemcell 'x' doesn't exist",
+            ),
+            (
+                "{stemcells: [{os: x, version: latest}]}",
+                50003,
+                "Stemcell with Operating System 'x' doesn't exist",
+            ),
+            (
+                "{stemcells: [{name: img, version: 2.latest}]}",
+                50003,
+                "Stemcell 'img' exists, but version with prefix '2' not found.",
+            ),
+            (
+                "{stemcells: [{os: deb, version: 2.latest}]}",
+                50003,
+                "Stemcell with Operating System 'deb' exists, but version with prefix '2' not found.",
+            ),
         ] {
             let problems = resolve(document).unwrap_err();
-            assert_eq!((problems.code(), problems.to_string().as_str()), (code, text));
+            assert_eq!(
+                (problems.code(), problems.to_string().as_str()),
+                (code, text)
+            );
         }
     }
 }

@@ -42,7 +42,7 @@ pub use network::{
     DynamicNetwork, DynamicSubnet, ManualNetwork, ManualSubnet, Network, VipNetwork, VipSubnet,
 };
 pub use object::to_json;
-pub use problems::{Lines, Problem, Problems};
+pub use problems::{Problem, Problems};
 pub use ruby::inspect;
 pub use runtime::RuntimeConfig;
 pub use top::{

@@ -1,9 +1,10 @@
 //! Faults in documents, collected.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::yaml::Lines;
 
 /// One fault a person can act on, with the original's code and text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -16,7 +17,8 @@ pub struct Problem {
     /// What to do next, beside the original's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Where in the document: `/instance_groups/0/networks/0`; empty when it came from no single place.
+    /// Where: `/instance_groups/0/networks/0` of the manifest, `cloud-config:/networks/0`; empty when it came from
+    /// no single place.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// The line in the uploaded text, when the caller could tell.
@@ -50,9 +52,6 @@ impl Problem {
         self
     }
 }
-
-/// From a document path (`/instance_groups/0/name`) to the line of the uploaded text.
-pub type Lines = BTreeMap<String, usize>;
 
 /// All faults found, in the order in which the original would have met them; never empty as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -91,15 +90,21 @@ impl Problems {
         }
     }
 
-    /// Fills in lines for faults that have a path, from the nearest known ancestor.
+    /// Fills in lines of faults in the manifest, from the nearest known ancestor. Faults in configs keep none:
+    /// those are merged from several texts.
     pub fn locate(&mut self, lines: &Lines) {
-        for problem in &mut self.0 {
-            let mut path = problem.path.as_str();
-            while problem.line.is_none() && !path.is_empty() {
-                problem.line = lines.get(path).copied();
-                path = path.rfind('/').map_or("", |at| &path[..at]);
-            }
+        for problem in self.0.iter_mut().filter(|p| p.path.starts_with('/')) {
+            problem.line = problem.line.or_else(|| lines.of(&problem.path));
         }
+    }
+
+    /// Says in which other document the faults are (`cloud-config:/networks/0`).
+    #[must_use]
+    pub(super) fn within(mut self, document: &str) -> Self {
+        for problem in &mut self.0 {
+            problem.path = format!("{document}:{}", problem.path);
+        }
+        self
     }
 }
 

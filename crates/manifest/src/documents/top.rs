@@ -111,12 +111,16 @@ pub fn read_documents(
     check_request(&manifest)?;
     DeploymentManifest::check_keys(&manifest)?;
     let clouds: Vec<Json> = clouds.iter().map(to_json).collect();
-    let cloud = CloudConfig::read(&merge_cloud_configs(&clouds)?, options)?;
+    let cloud = merge_cloud_configs(&clouds)
+        .map_err(Problems::from)
+        .and_then(|merged| CloudConfig::read(&merged, options))
+        .map_err(|problems| problems.within("cloud-config"))?;
     let mut problems = Problems::default();
     let manifest = problems.take_all(DeploymentManifest::read(&manifest, &cloud, options));
     let mut runtime: Vec<RuntimeConfig> = Vec::new();
     for config in runtimes {
-        let Some(config) = problems.take_all(RuntimeConfig::read(&to_json(config))) else {
+        let read = RuntimeConfig::read(&to_json(config)).map_err(|p| p.within("runtime-config"));
+        let Some(config) = problems.take_all(read) else {
             continue;
         };
         if !config.tags.is_empty() && runtime.iter().any(|r| !r.tags.is_empty()) {

@@ -65,7 +65,10 @@ pub(super) fn read_wish<'a>(
             ));
         }
     };
-    if ["instances", "properties", "address"].iter().any(|key| map.contains_key(*key)) {
+    if ["instances", "properties", "address"]
+        .iter()
+        .any(|key| map.contains_key(*key))
+    {
         return Ok(Wish::Manual(map));
     }
     let text = |key: &str| map.get(key).and_then(Json::as_str);

@@ -89,7 +89,10 @@ fn read_job(
                 continue;
             }
         };
-        let alias = map.flatten().and_then(|m| m.get("as")).and_then(Json::as_str);
+        let alias = map
+            .flatten()
+            .and_then(|m| m.get("as"))
+            .and_then(Json::as_str);
         providers.push(Provider {
             group,
             owner: job.job.name.to_string(),
@@ -108,7 +111,12 @@ fn read_job(
 fn link_properties(job: &DraftJob, listed: &[String], faults: &mut Vec<String>) -> Json {
     let mut properties = Map::new();
     for name in listed {
-        let Some((_, default)) = job.spec.properties.iter().find(|(declared, _)| declared == name) else {
+        let Some((_, default)) = job
+            .spec
+            .properties
+            .iter()
+            .find(|(declared, _)| declared == name)
+        else {
             faults.push(format!(
                 "Link property {name} in template {} is not defined in release spec",
                 job.job.name

@@ -49,7 +49,11 @@ pub(crate) fn resolve(
         })
         .collect();
     let mut by_kind: BTreeMap<&str, Vec<Candidate>> = BTreeMap::new();
-    for (provider, link) in providers.iter().zip(&provided).filter(|(p, _)| p.consumable) {
+    for (provider, link) in providers
+        .iter()
+        .zip(&provided)
+        .filter(|(p, _)| p.consumable)
+    {
         by_kind
             .entry(&provider.kind)
             .or_default()
@@ -201,7 +205,13 @@ impl<'a> Resolver<'a> {
             }
             Wish::Blocked => {
                 if !link.optional {
-                    self.fail(link, None, place, "Details below:", &["    - No link providers found".into()]);
+                    self.fail(
+                        link,
+                        None,
+                        place,
+                        "Details below:",
+                        &["    - No link providers found".into()],
+                    );
                 }
                 return None;
             }
@@ -211,13 +221,25 @@ impl<'a> Resolver<'a> {
             [only] => self.content(link, explicit, *only, place),
             [] => {
                 if !link.optional || explicit.is_some_and(|e| e.named) {
-                    self.fail(link, explicit, place, "Details below:", &["    - No link providers found".into()]);
+                    self.fail(
+                        link,
+                        explicit,
+                        place,
+                        "Details below:",
+                        &["    - No link providers found".into()],
+                    );
                 }
                 None
             }
             several => {
                 let lines: Vec<String> = several.iter().map(Candidate::line).collect();
-                self.fail(link, explicit, place, "Multiple link providers found:", &lines);
+                self.fail(
+                    link,
+                    explicit,
+                    place,
+                    "Multiple link providers found:",
+                    &lines,
+                );
                 None
             }
         }
@@ -235,7 +257,13 @@ impl<'a> Resolver<'a> {
         let other = explicit.and_then(|e| e.deployment).filter(|d| *d != own);
         let Some(other) = other else {
             let all = self.by_kind.get(link.kind.as_str()).map(Vec::as_slice);
-            return Some(all.unwrap_or_default().iter().copied().filter(by_name).collect());
+            return Some(
+                all.unwrap_or_default()
+                    .iter()
+                    .copied()
+                    .filter(by_name)
+                    .collect(),
+            );
         };
         if !self.input.current.deployments.contains(other) {
             self.problems.push(

@@ -139,15 +139,15 @@ impl<'a> Addresses<'a> {
             }
             (Network::Vip(_), Some(ip)) => (ip, true),
             (Network::Manual(manual), None) => {
-                let ip = self.lowest_free(manual, slot.az.as_ref()).ok_or_else(|| {
-                    exhausted(&title, "manual", &manual.name)
-                })?;
+                let ip = self
+                    .lowest_free(manual, slot.az.as_ref())
+                    .ok_or_else(|| exhausted(&title, "manual", &manual.name))?;
                 (ip, false)
             }
             (Network::Vip(vip), None) => {
-                let ip = self.lowest_free_vip(vip, slot.az.as_ref()).ok_or_else(|| {
-                    exhausted(&title, "vip", &vip.name)
-                })?;
+                let ip = self
+                    .lowest_free_vip(vip, slot.az.as_ref())
+                    .ok_or_else(|| exhausted(&title, "vip", &vip.name))?;
                 (ip, false)
             }
         };
@@ -200,14 +200,21 @@ impl<'a> Addresses<'a> {
         if !subnet.static_ips.contains(ip) {
             return Err(Problem::new(
                 130009,
-                format!("IP '{shown}' on network '{}' does not belong to static pool", network.name),
+                format!(
+                    "IP '{shown}' on network '{}' does not belong to static pool",
+                    network.name
+                ),
             ));
         }
         Ok(())
     }
 
     /// The lowest free block of the subnets that fit the AZ, in their order.
-    pub fn lowest_free(&mut self, network: &'a ManualNetwork, az: Option<&AzName>) -> Option<IpAddr> {
+    pub fn lowest_free(
+        &mut self,
+        network: &'a ManualNetwork,
+        az: Option<&AzName>,
+    ) -> Option<IpAddr> {
         network
             .subnets
             .iter()

@@ -93,7 +93,9 @@ impl<'a> Slots<'a> {
         }
         .into_iter()
         .map(|az| Lane {
-            unclaimed: (0..existing.len()).filter(|i| existing[*i].az == az).collect(),
+            unclaimed: (0..existing.len())
+                .filter(|i| existing[*i].az == az)
+                .collect(),
             az,
             placed: 0,
         })
@@ -206,24 +208,56 @@ mod tests {
     fn placement_follows_the_rules_of_2_4() {
         let stateless = [("z1", false), ("z2", false), ("z1", false)];
         for (outcome, expected) in [
-            (place(3, &["z1", "z2"], &[]), r#"keep [] new ["z1", "z2", "z1"] delete []"#),
-            (place(3, &["z1", "z2"], &stateless), "keep [0, 1, 2] new [] delete []"),
-            (place(2, &["z1", "z2"], &stateless), "keep [0, 1] new [] delete [2]"),
-            (place(1, &["z1", "z2"], &stateless), "keep [0] new [] delete [1, 2]"),
-            (place(3, &["z2"], &stateless), r#"keep [1] new ["z2", "z2"] delete [0, 2]"#),
-            // A new AZ rebalances stateless groups …
-            (place(3, &["z1", "z2", "z3"], &stateless), r#"keep [0, 1] new ["z3"] delete [2]"#),
-            // … and leaves those with disks alone.
             (
-                place(3, &["z1", "z2", "z3"], &[("z1", true), ("z2", true), ("z1", true)]),
+                place(3, &["z1", "z2"], &[]),
+                r#"keep [] new ["z1", "z2", "z1"] delete []"#,
+            ),
+            (
+                place(3, &["z1", "z2"], &stateless),
                 "keep [0, 1, 2] new [] delete []",
             ),
             (
-                place(2, &["z1", "z2"], &[("z1", true), ("z1", true), ("z2", true)]),
+                place(2, &["z1", "z2"], &stateless),
                 "keep [0, 1] new [] delete [2]",
             ),
-            (place(2, &[], &[("", false)]), r#"keep [0] new ["-"] delete []"#),
-            (place(1, &["z1"], &[("", false)]), r#"keep [] new ["z1"] delete [0]"#),
+            (
+                place(1, &["z1", "z2"], &stateless),
+                "keep [0] new [] delete [1, 2]",
+            ),
+            (
+                place(3, &["z2"], &stateless),
+                r#"keep [1] new ["z2", "z2"] delete [0, 2]"#,
+            ),
+            // A new AZ rebalances stateless groups …
+            (
+                place(3, &["z1", "z2", "z3"], &stateless),
+                r#"keep [0, 1] new ["z3"] delete [2]"#,
+            ),
+            // … and leaves those with disks alone.
+            (
+                place(
+                    3,
+                    &["z1", "z2", "z3"],
+                    &[("z1", true), ("z2", true), ("z1", true)],
+                ),
+                "keep [0, 1, 2] new [] delete []",
+            ),
+            (
+                place(
+                    2,
+                    &["z1", "z2"],
+                    &[("z1", true), ("z1", true), ("z2", true)],
+                ),
+                "keep [0, 1] new [] delete [2]",
+            ),
+            (
+                place(2, &[], &[("", false)]),
+                r#"keep [0] new ["-"] delete []"#,
+            ),
+            (
+                place(1, &["z1"], &[("", false)]),
+                r#"keep [] new ["z1"] delete [0]"#,
+            ),
         ] {
             assert_eq!(outcome, expected);
         }

@@ -64,7 +64,8 @@ impl<'a> BoundReleases<'a> {
             )
             .hint("Use the same version in both, or exclude this deployment from the addon"));
         }
-        self.by_name.insert(entry.name.clone(), bind_release(entry, catalogue)?);
+        self.by_name
+            .insert(entry.name.clone(), bind_release(entry, catalogue)?);
         Ok(())
     }
 }
@@ -73,9 +74,8 @@ fn bind_release<'a>(
     entry: &'a ReleaseEntry,
     catalogue: &'a Catalogue,
 ) -> Result<BoundRelease<'a>, Problem> {
-    let wanted = ReleaseVersion::parse(&entry.version).map_err(|_| {
-        Problem::new(30010, format!("Release version invalid: {}", entry.version))
-    })?;
+    let wanted = ReleaseVersion::parse(&entry.version)
+        .map_err(|_| Problem::new(30010, format!("Release version invalid: {}", entry.version)))?;
     let same = |version: &str| {
         version == entry.version || ReleaseVersion::parse(version).is_ok_and(|v| v == wanted)
     };
@@ -93,8 +93,16 @@ fn bind_release<'a>(
             let known = catalogue.release_versions.get(&entry.name);
             let loaded = catalogue.releases.iter().any(|r| r.name == entry.name);
             match known.filter(|k| !k.is_empty()) {
-                Some(known) => Err(missing_release_version(entry.name.as_str(), &entry.version, known)),
-                None if loaded => Err(missing_release_version(entry.name.as_str(), &entry.version, &[])),
+                Some(known) => Err(missing_release_version(
+                    entry.name.as_str(),
+                    &entry.version,
+                    known,
+                )),
+                None if loaded => Err(missing_release_version(
+                    entry.name.as_str(),
+                    &entry.version,
+                    &[],
+                )),
                 None => Err(missing_release(entry.name.as_str())),
             }
         }
@@ -111,21 +119,27 @@ pub(crate) struct BoundStemcell<'a> {
 impl<'a> BoundStemcell<'a> {
     /// The row for the CPI of an AZ (empty: the director's own).
     pub fn row(&self, cpi: &CpiName) -> Result<&'a Stemcell, Problem> {
-        self.rows.iter().find(|s| s.cpi == *cpi).copied().ok_or_else(|| {
-            let wanted = inspect(&json!({
-                "name": self.reference.name,
-                "version": self.reference.version,
-            }));
-            let which = if cpi.as_str().is_empty() {
-                "default cpi".to_string()
-            } else {
-                format!("cpi {cpi}")
-            };
-            Problem::new(
-                50003,
-                format!("Required stemcell {wanted} not found for {which}, please upload again"),
-            )
-        })
+        self.rows
+            .iter()
+            .find(|s| s.cpi == *cpi)
+            .copied()
+            .ok_or_else(|| {
+                let wanted = inspect(&json!({
+                    "name": self.reference.name,
+                    "version": self.reference.version,
+                }));
+                let which = if cpi.as_str().is_empty() {
+                    "default cpi".to_string()
+                } else {
+                    format!("cpi {cpi}")
+                };
+                Problem::new(
+                    50003,
+                    format!(
+                        "Required stemcell {wanted} not found for {which}, please upload again"
+                    ),
+                )
+            })
     }
 }
 

@@ -37,7 +37,10 @@ pub(crate) struct Drafts<'a> {
 pub(super) fn draft_groups(input: &PlanningInput) -> Result<Drafts<'_>, Problems> {
     let manifest = &input.desired.manifest;
     let mut problems = Problems::default();
-    let releases = problems.take_all(BoundReleases::of_manifest(&manifest.releases, &input.catalogue));
+    let releases = problems.take_all(BoundReleases::of_manifest(
+        &manifest.releases,
+        &input.catalogue,
+    ));
     let stemcells = problems.take_all(bind_stemcells(&manifest.stemcells, &input.catalogue));
     let (Some(mut releases), Some(stemcells)) = (releases, stemcells) else {
         return Err(problems);
@@ -101,7 +104,12 @@ fn draft_group<'a>(
                     140029,
                     format!("Job '{}' not found in release '{}'", job.name, job.release),
                 )
-                .hint(format!("'{}/{}' has: {}", job.release, release.version, known.join(", "))),
+                .hint(format!(
+                    "'{}/{}' has: {}",
+                    job.release,
+                    release.version,
+                    known.join(", ")
+                )),
             );
             continue;
         };
@@ -249,11 +257,18 @@ impl<'a> Source<'a> {
                     .any(|j| j.job.name == wanted.name && j.job.release == wanted.release)
             })
             && any(&filter.instance_groups, |name| *name == group.name)
-            && any(&filter.networks, |name| group.networks.iter().any(|n| n.name == *name))
+            && any(&filter.networks, |name| {
+                group.networks.iter().any(|n| n.name == *name)
+            })
             && (self.addon.level == AddonLevel::Deployment
                 || any(&filter.teams, |team| desired.teams.contains(team)))
-            && any(&filter.azs, |az| group.azs.as_ref().is_some_and(|azs| azs.contains(az)))
-            && filter.lifecycle.as_ref().is_none_or(|wanted| wanted == lifecycle)
+            && any(&filter.azs, |az| {
+                group.azs.as_ref().is_some_and(|azs| azs.contains(az))
+            })
+            && filter
+                .lifecycle
+                .as_ref()
+                .is_none_or(|wanted| wanted == lifecycle)
     }
 }
 

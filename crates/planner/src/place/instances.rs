@@ -160,7 +160,12 @@ impl<'a> GroupPlacer<'a> {
                 continue;
             };
             claimed.insert(key, name);
-            let entries: Vec<_> = self.group.migrated_from.iter().filter(|m| m.name == *old).collect();
+            let entries: Vec<_> = self
+                .group
+                .migrated_from
+                .iter()
+                .filter(|m| m.name == *old)
+                .collect();
             for i in list {
                 let stored = current[*i].az.as_ref();
                 let entry = entries
@@ -275,7 +280,11 @@ impl<'a> GroupPlacer<'a> {
         }
         choose_bootstrap(&mut slots);
         sort(&mut slots);
-        let obsolete = picked.obsolete.into_iter().map(|i| self.existing[i].current).collect();
+        let obsolete = picked
+            .obsolete
+            .into_iter()
+            .map(|i| self.existing[i].current)
+            .collect();
         problems.or(Placed { slots, obsolete })
     }
 
@@ -284,7 +293,10 @@ impl<'a> GroupPlacer<'a> {
         let index = slot.index.to_string();
         let named = |key: &str| key == slot.uuid.as_str() || key == index;
         let change = self.input.options.state_change.as_ref().filter(|change| {
-            change.group.as_ref().is_none_or(|group| *group == self.group.name)
+            change
+                .group
+                .as_ref()
+                .is_none_or(|group| *group == self.group.name)
         });
         let own = change
             .filter(|c| c.instance.as_deref().is_some_and(named))
@@ -347,7 +359,8 @@ impl<'a> GroupPlacer<'a> {
                 inspect(&json!(dropped))
             ));
         }
-        let networks: BTreeSet<&NetworkName> = self.group.networks.iter().map(|n| &n.name).collect();
+        let networks: BTreeSet<&NetworkName> =
+            self.group.networks.iter().map(|n| &n.name).collect();
         let statics: BTreeSet<IpAddr> = self
             .group
             .networks
@@ -366,7 +379,11 @@ impl<'a> GroupPlacer<'a> {
                      networks. This operation is not allowed."
                 ));
             }
-            if row.addresses.iter().any(|a| a.is_static && !statics.contains(&a.address)) {
+            if row
+                .addresses
+                .iter()
+                .any(|a| a.is_static && !statics.contains(&a.address))
+            {
                 return fault(format!(
                     "In instance group '{name}', an attempt was made to remove a static ip that is used by an \
                      ignored instance. This operation is not allowed."
@@ -388,7 +405,10 @@ fn pin_vips(
         let Some(ips) = &network.static_ips else {
             continue;
         };
-        if !matches!(input.desired.cloud.network(&network.name), Some(Network::Vip(_))) {
+        if !matches!(
+            input.desired.cloud.network(&network.name),
+            Some(Network::Vip(_))
+        ) {
             continue;
         }
         let mut free: Vec<IpAddr> = ips.clone();
@@ -420,7 +440,10 @@ fn choose_bootstrap(slots: &mut [Slot]) {
 
 /// §2.3: the bootstrap instance, its AZ, those without AZ, the other AZs by name; by uuid within each.
 fn sort(slots: &mut [Slot]) {
-    let bootstrap_az = slots.iter().find(|s| s.bootstrap).and_then(|s| s.az.clone());
+    let bootstrap_az = slots
+        .iter()
+        .find(|s| s.bootstrap)
+        .and_then(|s| s.az.clone());
     slots.sort_by_cached_key(|slot| {
         (
             !slot.bootstrap,

@@ -21,8 +21,8 @@ use manifest::documents::{
 use serde_json::Value as Json;
 
 pub(crate) use addresses::{Addresses, Reserved};
-pub use cloud_properties::needed_vm_resources;
 pub(crate) use cloud_properties::merged;
+pub use cloud_properties::needed_vm_resources;
 pub(crate) use draft::{Draft, DraftJob};
 pub(crate) use settings::network_settings;
 
@@ -53,25 +53,39 @@ pub fn place(input: &PlanningInput, ids: &mut dyn IdSource) -> Result<Placement,
     for (draft, placed) in drafts.groups.iter().zip(instances.groups.drain(..)) {
         let runtime_packages = problems.take(needs.add_group(draft)).unwrap_or_default();
         let placer = GroupPlacer { input, draft };
-        groups.extend(problems.take_all(placer.place(placed, runtime_packages, &mut addresses, ids)));
+        groups.extend(problems.take_all(placer.place(
+            placed,
+            runtime_packages,
+            &mut addresses,
+            ids,
+        )));
     }
     if !problems.0.is_empty() {
         return Err(problems);
     }
     let to_compile = packages::to_compile(&needs.list, groups.iter().map(|g| &g.runtime_packages));
-    problems.take_all(packages::check_sources(&needs.list, &to_compile, &drafts.groups));
+    problems.take_all(packages::check_sources(
+        &needs.list,
+        &to_compile,
+        &drafts.groups,
+    ));
     let provided = problems.take_all(bind_jobs(input, &drafts.groups, &mut groups));
     let obsolete = instances.obsolete.into_iter();
     let mut placement = Placement {
         deployment: input.desired.manifest.name.clone(),
         groups,
-        obsolete: obsolete.map(|i| input.current.instances[i].uuid.clone()).collect(),
+        obsolete: obsolete
+            .map(|i| input.current.instances[i].uuid.clone())
+            .collect(),
         packages: needs.list,
         provided: provided.unwrap_or_default(),
         tags: tags(input),
         warnings: Vec::new(),
         deprecations: drafts.deprecations,
-        dns: input.director.local_dns.then(|| input.director.dns_ids.clone()),
+        dns: input
+            .director
+            .local_dns
+            .then(|| input.director.dns_ids.clone()),
         features: input.desired.manifest.features,
         root_domain: input.director.root_domain.clone(),
     };
@@ -89,7 +103,9 @@ fn check_name(input: &PlanningInput) -> Result<(), Problem> {
     if clash {
         return Err(Problem::new(
             190009,
-            format!("Invalid deployment name '{name}', canonical name already taken ('{canonical}')"),
+            format!(
+                "Invalid deployment name '{name}', canonical name already taken ('{canonical}')"
+            ),
         )
         .at("/name"));
     }
@@ -190,7 +206,16 @@ impl<'a> GroupPlacer<'a, '_> {
         let current = slot.current.map(|c| &self.input.current.instances[c]);
         let label = format!("{}/{}", group.name, slot.uuid);
         let (reserved, released) = if dormant {
-            (vec![Reserved { ip: None, reservation: Reservation::None }; group.networks.len()], Vec::new())
+            (
+                vec![
+                    Reserved {
+                        ip: None,
+                        reservation: Reservation::None
+                    };
+                    group.networks.len()
+                ],
+                Vec::new(),
+            )
         } else {
             addresses.reserve(&group.networks, &slot, &label, current, false)?
         };
@@ -227,7 +252,9 @@ impl<'a> GroupPlacer<'a, '_> {
             });
         }
         let az = slot.az.as_ref().and_then(|az| cloud.az(az));
-        let cpi = az.and_then(|az| az.cpi.clone()).unwrap_or_else(|| CpiName::new(""));
+        let cpi = az
+            .and_then(|az| az.cpi.clone())
+            .unwrap_or_else(|| CpiName::new(""));
         let stemcell = self.draft.stemcell.row(&cpi)?;
         let cloud_properties = merged(
             &self.input.desired,
@@ -326,7 +353,9 @@ fn bind_jobs(
     let (mut job_links, provided) = resolved.unwrap_or_default();
     for (g, (draft, group)) in drafts.iter().zip(groups.iter_mut()).enumerate() {
         for (j, job) in draft.jobs.iter().enumerate() {
-            let Some(bound) = problems.take(properties::bind(&job.spec.properties, &job.properties)) else {
+            let Some(bound) =
+                problems.take(properties::bind(&job.spec.properties, &job.properties))
+            else {
                 continue;
             };
             let links: JobLinks = job_links
@@ -371,7 +400,8 @@ fn link_group_id(input: &PlanningInput, name: &str) -> String {
 }
 
 fn group_facts(draft: &Draft, group: &PlacedGroup) -> GroupFacts {
-    let by_network = |instance: &PlacedInstance, value: &dyn Fn(&PlacedNetwork) -> Option<String>| {
+    let by_network = |instance: &PlacedInstance,
+                      value: &dyn Fn(&PlacedNetwork) -> Option<String>| {
         let pairs = instance.networks.iter();
         pairs
             .filter_map(|n| Some((n.name.clone(), value(n)?)))
@@ -379,7 +409,12 @@ fn group_facts(draft: &Draft, group: &PlacedGroup) -> GroupFacts {
     };
     GroupFacts {
         name: group.name.clone(),
-        networks: draft.group.networks.iter().map(|n| n.name.clone()).collect(),
+        networks: draft
+            .group
+            .networks
+            .iter()
+            .map(|n| n.name.clone())
+            .collect(),
         default_network: settings::address_network(&draft.group.networks).map(|n| n.name.clone()),
         instances: group
             .instances

@@ -61,7 +61,9 @@ pub(crate) fn store(into: &mut Map<String, Json>, name: &str, value: Json) {
             into.insert(name.to_string(), value);
         }
         Some((first, rest)) => {
-            let at = into.entry(first).or_insert_with(|| Json::Object(Map::new()));
+            let at = into
+                .entry(first)
+                .or_insert_with(|| Json::Object(Map::new()));
             if !at.is_object() {
                 *at = Json::Object(Map::new());
             }
@@ -79,7 +81,11 @@ fn sorted(value: &Json) -> Json {
     };
     let mut keys: Vec<&String> = map.keys().collect();
     keys.sort();
-    Json::Object(keys.into_iter().map(|k| (k.clone(), sorted(&map[k]))).collect())
+    Json::Object(
+        keys.into_iter()
+            .map(|k| (k.clone(), sorted(&map[k])))
+            .collect(),
+    )
 }
 
 fn class(value: &Json) -> &'static str {

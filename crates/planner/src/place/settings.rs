@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use domain::{AzName, NetworkName};
-use manifest::documents::{
-    DefaultFor, GroupNetwork, IpBlock, Network, Problem, canonical_name,
-};
+use manifest::documents::{DefaultFor, GroupNetwork, IpBlock, Network, Problem, canonical_name};
 use serde_json::{Map, Value as Json, json};
 
 /// The settings of one network of one instance. `ip` is `None` on dynamic networks.
@@ -19,7 +17,8 @@ pub(crate) fn network_settings(
     az: Option<&AzName>,
 ) -> Result<Json, Problem> {
     let mut settings = Map::new();
-    let addresses = |list: &[IpAddr]| json!(list.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let addresses =
+        |list: &[IpAddr]| json!(list.iter().map(ToString::to_string).collect::<Vec<_>>());
     let default = (!wanted.default.is_empty()).then(|| json!(wanted.default));
     match network {
         Network::Manual(manual) => {
@@ -28,7 +27,12 @@ pub(crate) fn network_settings(
                 .subnets
                 .iter()
                 .find(|s| ip.is_some_and(|ip| s.range.contains(ip)))
-                .or_else(|| manual.subnets.iter().find(|s| az.is_none_or(|az| s.azs.contains(az))));
+                .or_else(|| {
+                    manual
+                        .subnets
+                        .iter()
+                        .find(|s| az.is_none_or(|az| s.azs.contains(az)))
+                });
             if let Some(ip) = ip {
                 settings.insert("ip".into(), json!(ip.to_string()));
             }
@@ -72,7 +76,10 @@ pub(crate) fn network_settings(
             settings.insert("type".into(), json!("vip"));
             if let Some(ip) = ip {
                 settings.insert("ip".into(), json!(ip.to_string()));
-                settings.insert("prefix".into(), json!(IpBlock::single(ip).prefix.to_string()));
+                settings.insert(
+                    "prefix".into(),
+                    json!(IpBlock::single(ip).prefix.to_string()),
+                );
             }
             settings.insert("cloud_properties".into(), json!(vip.cloud_properties));
         }

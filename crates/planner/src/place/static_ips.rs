@@ -29,9 +29,10 @@ struct StaticNetwork {
 
 /// Whether placement goes by static addresses: some network that is no VIP network lists any.
 pub(super) fn applies(group: &InstanceGroup, cloud: &CloudConfig) -> bool {
-    group.networks.iter().any(|n| {
-        n.static_ips.is_some() && !matches!(cloud.network(&n.name), Some(Network::Vip(_)))
-    })
+    group
+        .networks
+        .iter()
+        .any(|n| n.static_ips.is_some() && !matches!(cloud.network(&n.name), Some(Network::Vip(_))))
 }
 
 /// Places `group.instances` instances on the group's static addresses.
@@ -55,7 +56,10 @@ pub(super) fn pick(
     Ok(board.picked)
 }
 
-fn read_networks(group: &InstanceGroup, cloud: &CloudConfig) -> Result<Vec<StaticNetwork>, Problem> {
+fn read_networks(
+    group: &InstanceGroup,
+    cloud: &CloudConfig,
+) -> Result<Vec<StaticNetwork>, Problem> {
     let name = &group.name;
     let mut networks = Vec::new();
     for wanted in &group.networks {
@@ -163,7 +167,10 @@ impl Board<'_> {
                 if !holders.contains_key(&i) {
                     self.left -= 1;
                 }
-                holders.entry(i).or_default().insert(network.name.clone(), held.ip);
+                holders
+                    .entry(i)
+                    .or_default()
+                    .insert(network.name.clone(), held.ip);
             }
         }
         // A holder on one network takes free addresses of its AZ on the others.
@@ -251,7 +258,8 @@ impl Board<'_> {
             return Err(fault());
         }
         for ((n, i), az) in open.into_iter().zip(chosen) {
-            self.networks[n].ips[i].azs = vec![az.expect("distribute chose an AZ for every open address")];
+            self.networks[n].ips[i].azs =
+                vec![az.expect("distribute chose an AZ for every open address")];
         }
         Ok(())
     }
@@ -275,7 +283,12 @@ impl Board<'_> {
         // What another network has more of first, then the least used AZ, then by name.
         azs.sort_by_key(|az| {
             let mine = counts[n].get(az).copied().unwrap_or(0);
-            let most = counts.iter().filter_map(|c| c.get(az)).max().copied().unwrap_or(0);
+            let most = counts
+                .iter()
+                .filter_map(|c| c.get(az))
+                .max()
+                .copied()
+                .unwrap_or(0);
             (mine >= most, mine, az.clone())
         });
         for az in azs {

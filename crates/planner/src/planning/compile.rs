@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{CpiName, StemcellCid};
-use manifest::documents::{
-    DefaultFor, GroupNetwork, Network, Problem, Problems, VmSpec,
-};
+use manifest::documents::{DefaultFor, GroupNetwork, Network, Problem, Problems, VmSpec};
 use serde_json::{Map, Value as Json};
 
 use crate::input::PlanningInput;
@@ -16,7 +14,10 @@ use crate::plan::{CompilationPlan, CompilePackage, Dependency, WorkerNetwork};
 use crate::spec::{PackageRef, StemcellRef};
 
 /// The packages to compile, dependencies first.
-pub(super) fn plan_compilation(input: &PlanningInput, placement: &Placement) -> Vec<CompilePackage> {
+pub(super) fn plan_compilation(
+    input: &PlanningInput,
+    placement: &Placement,
+) -> Vec<CompilePackage> {
     let needs = &placement.packages;
     let wanted = packages::to_compile(needs, placement.groups.iter().map(|g| &g.runtime_packages));
     let cpi = compilation_cpi(input);
@@ -27,20 +28,26 @@ pub(super) fn plan_compilation(input: &PlanningInput, placement: &Placement) -> 
         let Some(source) = &need.source else {
             continue; // Refused in phase one.
         };
-        let dependencies = need.dependencies.iter().filter_map(|d| match places.get(d) {
-            Some(place) => Some(Dependency::Earlier(*place)),
-            None => {
-                let (name, compiled) = (&needs[*d].name, needs[*d].compiled.as_ref()?);
-                Some(Dependency::Compiled(PackageRef {
-                    name: name.clone(),
-                    version: format!("{}.{}", needs[*d].fingerprint, compiled.build),
-                    sha1: compiled.sha1.clone(),
-                    blobstore_id: compiled.blob_id.clone(),
-                }))
-            }
-        });
+        let dependencies = need
+            .dependencies
+            .iter()
+            .filter_map(|d| match places.get(d) {
+                Some(place) => Some(Dependency::Earlier(*place)),
+                None => {
+                    let (name, compiled) = (&needs[*d].name, needs[*d].compiled.as_ref()?);
+                    Some(Dependency::Compiled(PackageRef {
+                        name: name.clone(),
+                        version: format!("{}.{}", needs[*d].fingerprint, compiled.build),
+                        sha1: compiled.sha1.clone(),
+                        blobstore_id: compiled.blob_id.clone(),
+                    }))
+                }
+            });
         let (stemcell_cid, stemcell_api_version) = stemcell_row(input, &need.stemcell, &cpi);
-        let users = placement.groups.iter().filter(|g| g.runtime_packages.values().any(|r| *r == at));
+        let users = placement
+            .groups
+            .iter()
+            .filter(|g| g.runtime_packages.values().any(|r| *r == at));
         let package = CompilePackage {
             name: need.name.clone(),
             fingerprint: need.fingerprint.clone(),
@@ -54,10 +61,14 @@ pub(super) fn plan_compilation(input: &PlanningInput, placement: &Placement) -> 
             needed_by_groups: users.map(|g| g.name.clone()).collect(),
         };
         // The same package of two releases is compiled once.
-        let same = compile.iter().position(|p| p.step_key() == package.step_key());
+        let same = compile
+            .iter()
+            .position(|p| p.step_key() == package.step_key());
         match same {
             Some(place) => {
-                compile[place].needed_by_groups.extend(package.needed_by_groups);
+                compile[place]
+                    .needed_by_groups
+                    .extend(package.needed_by_groups);
                 places.insert(at, place);
             }
             None => {
@@ -72,14 +83,22 @@ pub(super) fn plan_compilation(input: &PlanningInput, placement: &Placement) -> 
 fn compilation_cpi(input: &PlanningInput) -> CpiName {
     let cloud = &input.desired.cloud;
     let az = cloud.compilation.az.as_ref().and_then(|az| cloud.az(az));
-    az.and_then(|az| az.cpi.clone()).unwrap_or_else(|| CpiName::new(""))
+    az.and_then(|az| az.cpi.clone())
+        .unwrap_or_else(|| CpiName::new(""))
 }
 
-fn stemcell_row(input: &PlanningInput, stemcell: &StemcellRef, cpi: &CpiName) -> (StemcellCid, u32) {
+fn stemcell_row(
+    input: &PlanningInput,
+    stemcell: &StemcellRef,
+    cpi: &CpiName,
+) -> (StemcellCid, u32) {
     let rows = input.catalogue.stemcells.iter();
     rows.filter(|s| s.name == stemcell.name && s.version == stemcell.version)
         .find(|s| s.cpi == *cpi)
-        .map_or_else(|| (StemcellCid::new(""), 0), |s| (s.cid.clone(), s.api_version))
+        .map_or_else(
+            || (StemcellCid::new(""), 0),
+            |s| (s.cid.clone(), s.api_version),
+        )
 }
 
 /// How compilation VMs are made; with networks for as many as can work at once.
@@ -92,11 +111,14 @@ pub(super) fn workers(
     let config = &desired.cloud.compilation;
     let az = config.az.as_ref().and_then(|az| desired.cloud.az(az));
     let cpi = compilation_cpi(input);
-    let mut cloud_properties = merged(desired, az, config.vm.as_ref(), &config.vm_extensions, &cpi)?;
+    let mut cloud_properties =
+        merged(desired, az, config.vm.as_ref(), &config.vm_extensions, &cpi)?;
     if config.vm.is_none() {
         cloud_properties.extend(config.cloud_properties.clone());
     }
-    debug_assert!(!matches!(config.vm, Some(VmSpec::Type(ref t)) if desired.cloud.vm_type(t).is_none()));
+    debug_assert!(
+        !matches!(config.vm, Some(VmSpec::Type(ref t)) if desired.cloud.vm_type(t).is_none())
+    );
     let wanted = (config.workers as usize).min(packages);
     Ok(CompilationPlan {
         workers: config.workers,

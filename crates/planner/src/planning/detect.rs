@@ -36,7 +36,11 @@ impl Detection<'_> {
         if let Some(old) = &self.row.spec {
             add(
                 Kind::CloudProperties,
-                map_differences("cloud property", &old.cloud_properties, &self.wanted.cloud_properties),
+                map_differences(
+                    "cloud property",
+                    &old.cloud_properties,
+                    &self.wanted.cloud_properties,
+                ),
             );
             add(Kind::Stemcell, self.stemcell(old));
             add(Kind::Env, map_names("env", &old.env, &self.wanted.env));
@@ -72,7 +76,10 @@ impl Detection<'_> {
     }
 
     fn restart(&self) -> Vec<String> {
-        when(self.instance.passing == Some(RequestedState::Restart), || "restart requested")
+        when(
+            self.instance.passing == Some(RequestedState::Restart),
+            || "restart requested",
+        )
     }
 
     fn recreate(&self) -> Vec<String> {
@@ -92,9 +99,10 @@ impl Detection<'_> {
             None | Some(None) => true,
             Some(Some(created_at)) => created_at < before,
         };
-        when(old || !self.row.update_completed, || {
-            "recreate requested for VMs as old as this one"
-        })
+        when(
+            old || !self.row.update_completed,
+            || "recreate requested for VMs as old as this one",
+        )
     }
 
     fn recreate_disks(&self) -> Vec<String> {
@@ -123,7 +131,12 @@ impl Detection<'_> {
                 continue;
             };
             let settings = comparable(&network.settings);
-            let differing = differences(&format!("network {name}:"), &comparable(before), &settings, "");
+            let differing = differences(
+                &format!("network {name}:"),
+                &comparable(before),
+                &settings,
+                "",
+            );
             if differing.is_empty() && matches!(network.reservation, Reservation::New { .. }) {
                 // The address row is gone or was on another network; a new one is the same as far as it shows.
                 let ip = network.ip.map(|ip| ip.to_string()).unwrap_or_default();
@@ -138,7 +151,10 @@ impl Detection<'_> {
         }
         if reasons.is_empty() {
             let released = self.instance.released.iter();
-            reasons.extend(released.map(|(network, ip)| format!("network {network}: address {ip} to be released")));
+            reasons
+                .extend(released.map(|(network, ip)| {
+                    format!("network {network}: address {ip} to be released")
+                }));
         }
         reasons
     }
@@ -159,7 +175,10 @@ impl Detection<'_> {
                         )
                     } else if new.is_none() {
                         let stemcell = &need.stemcell;
-                        format!("package {name} to be compiled for {}/{}", stemcell.os, stemcell.version)
+                        format!(
+                            "package {name} to be compiled for {}/{}",
+                            stemcell.os, stemcell.version
+                        )
                     } else {
                         format!("package {name} compiled anew")
                     });
@@ -178,7 +197,11 @@ impl Detection<'_> {
         let mut reasons = Vec::new();
         for wanted in &self.group.disks {
             match find_disk(self.row, &wanted.name) {
-                None => reasons.push(format!("persistent disk{} of {} MB added", titled(&wanted.name), wanted.size)),
+                None => reasons.push(format!(
+                    "persistent disk{} of {} MB added",
+                    titled(&wanted.name),
+                    wanted.size
+                )),
                 Some(disk) => reasons.extend(disk_differences(disk, wanted)),
             }
         }
@@ -204,9 +227,13 @@ impl Detection<'_> {
             };
             let suffix = format!(" (job {name})");
             let properties = differences("property", before, &job.properties, &suffix);
-            let rendered_else = old.template_hashes.get(name) != self.wanted.template_hashes.get(name);
+            let rendered_else =
+                old.template_hashes.get(name) != self.wanted.template_hashes.get(name);
             if properties.is_empty() && rendered_else {
-                let same_job = old.jobs.iter().any(|j| j.name == *name && j.version == job.job.version);
+                let same_job = old
+                    .jobs
+                    .iter()
+                    .any(|j| j.name == *name && j.version == job.job.version);
                 reasons.push(if same_job {
                     format!("job {name} renders otherwise: links, addresses, variables or instance data changed")
                 } else {
@@ -224,7 +251,10 @@ impl Detection<'_> {
     fn jobs(&self, old: &InstanceSpec) -> Vec<String> {
         let mut reasons = Vec::new();
         if old.name != self.wanted.name {
-            reasons.push(format!("instance group {}", arrow(&old.name, &self.wanted.name)));
+            reasons.push(format!(
+                "instance group {}",
+                arrow(&old.name, &self.wanted.name)
+            ));
         }
         for job in &self.wanted.jobs {
             match old.jobs.iter().find(|j| j.name == job.name) {
@@ -277,9 +307,24 @@ impl Detection<'_> {
         };
         let (old, new) = (&vm.fingerprints, &self.input.director.fingerprints);
         for (kind, old, new, reason) in [
-            (Kind::TrustedCerts, &old.trusted_certs, &new.trusted_certs, "trusted certificates changed"),
-            (Kind::BlobstoreConfig, &old.blobstore_config, &new.blobstore_config, "blobstore settings changed"),
-            (Kind::NatsConfig, &old.nats_config, &new.nats_config, "NATS settings changed"),
+            (
+                Kind::TrustedCerts,
+                &old.trusted_certs,
+                &new.trusted_certs,
+                "trusted certificates changed",
+            ),
+            (
+                Kind::BlobstoreConfig,
+                &old.blobstore_config,
+                &new.blobstore_config,
+                "blobstore settings changed",
+            ),
+            (
+                Kind::NatsConfig,
+                &old.nats_config,
+                &new.nats_config,
+                "NATS settings changed",
+            ),
         ] {
             // A director that does not track one of them has nothing to compare.
             if !new.is_empty() && old != new {
@@ -297,7 +342,11 @@ impl Detection<'_> {
 }
 
 fn when(condition: bool, reason: impl Fn() -> &'static str) -> Vec<String> {
-    if condition { vec![reason().to_string()] } else { Vec::new() }
+    if condition {
+        vec![reason().to_string()]
+    } else {
+        Vec::new()
+    }
 }
 
 /// What an agent reports about a dynamic network is not a difference, and neither are DNS record names.
@@ -316,7 +365,11 @@ fn comparable(settings: &Json) -> Json {
 }
 
 fn titled(name: &str) -> String {
-    if name.is_empty() { String::new() } else { format!(" {name}") }
+    if name.is_empty() {
+        String::new()
+    } else {
+        format!(" {name}")
+    }
 }
 
 /// The active disk of a name.
@@ -329,7 +382,10 @@ pub(super) fn disk_differences(disk: &CurrentDisk, wanted: &DiskSpec) -> Vec<Str
     let title = titled(&wanted.name);
     let mut reasons = Vec::new();
     if disk.size != wanted.size {
-        reasons.push(format!("persistent disk{title} {}", arrow(format!("{} MB", disk.size), format!("{} MB", wanted.size))));
+        reasons.push(format!(
+            "persistent disk{title} {}",
+            arrow(format!("{} MB", disk.size), format!("{} MB", wanted.size))
+        ));
     }
     reasons.extend(map_differences(
         &format!("persistent disk{title} cloud property"),

@@ -14,12 +14,8 @@ use manifest::documents::{Lifecycle, Problems, RequestedState, WatchTime};
 use crate::catalogue::Hash;
 use crate::change::{Action, Change, ChangeKind};
 use crate::input::{CurrentInstance, InstanceState, PlanningInput};
-use crate::placement::{
-    PlacedGroup, PlacedInstance, Placement, RenderedInstance, Reservation,
-};
-use crate::plan::{
-    AddressPlan, DeletionPlan, DeploymentPlan, InstancePlan, PLANNER_VERSION,
-};
+use crate::placement::{PlacedGroup, PlacedInstance, Placement, RenderedInstance, Reservation};
+use crate::plan::{AddressPlan, DeletionPlan, DeploymentPlan, InstancePlan, PLANNER_VERSION};
 use crate::report::Report;
 use crate::spec::{InstanceSpec, StemcellRef};
 use detect::Detection;
@@ -51,8 +47,12 @@ pub fn plan(
         }
         ranges.push(first..instances.len());
     }
-    let rows: BTreeMap<&InstanceUuid, &CurrentInstance> =
-        input.current.instances.iter().map(|row| (&row.uuid, row)).collect();
+    let rows: BTreeMap<&InstanceUuid, &CurrentInstance> = input
+        .current
+        .instances
+        .iter()
+        .map(|row| (&row.uuid, row))
+        .collect();
     let mut deletions = |uuids: &[InstanceUuid]| -> Vec<usize> {
         let known = uuids.iter().filter_map(|uuid| rows.get(uuid));
         known
@@ -64,17 +64,28 @@ pub fn plan(
             .collect()
     };
     let delete_first = deletions(&placement.obsolete);
-    let group_deletions: Vec<Vec<usize>> =
-        placement.groups.iter().map(|group| deletions(&group.obsolete)).collect();
+    let group_deletions: Vec<Vec<usize>> = placement
+        .groups
+        .iter()
+        .map(|group| deletions(&group.obsolete))
+        .collect();
     let batches = problems
-        .take_all(waves::order(input, &placement, &ranges, group_deletions, &mut instances))
+        .take_all(waves::order(
+            input,
+            &placement,
+            &ranges,
+            group_deletions,
+            &mut instances,
+        ))
         .unwrap_or_default();
     let compile = compile::plan_compilation(input, &placement);
     let compilation = problems.take_all(compile::workers(input, &placement, compile.len()));
     let Some(compilation) = compilation else {
         return Err(problems);
     };
-    let create = (0..instances.len()).filter(|i| !instances[*i].create.is_empty()).collect();
+    let create = (0..instances.len())
+        .filter(|i| !instances[*i].create.is_empty())
+        .collect();
     let post_deploy = (0..instances.len()).filter(|i| runs_post_deploy(&instances[*i], &placement));
     let plan = DeploymentPlan {
         planner_version: PLANNER_VERSION,
@@ -129,7 +140,10 @@ pub fn plan_deletion(
 
 fn runs_post_deploy(instance: &InstancePlan, placement: &Placement) -> bool {
     let dormant = || {
-        let group = placement.groups.iter().find(|g| g.name == instance.spec.name);
+        let group = placement
+            .groups
+            .iter()
+            .find(|g| g.name == instance.spec.name);
         group.is_some_and(|g| g.dormant)
     };
     instance.action != Action::Delete
@@ -279,7 +293,13 @@ fn deletion(
     with_deployment: bool,
 ) -> InstancePlan {
     let deployment = &input.desired.manifest.name;
-    deleted_instance(deployment, &input.director.root_domain, row, skip_drain, with_deployment)
+    deleted_instance(
+        deployment,
+        &input.director.root_domain,
+        row,
+        skip_drain,
+        with_deployment,
+    )
 }
 
 fn deleted_instance(
@@ -291,7 +311,14 @@ fn deleted_instance(
 ) -> InstancePlan {
     let stored = row.spec.clone();
     let spec = stored.unwrap_or_else(|| {
-        bare_spec(deployment, root_domain, &row.group, &row.uuid, row.index, row.az.as_ref())
+        bare_spec(
+            deployment,
+            root_domain,
+            &row.group,
+            &row.uuid,
+            row.index,
+            row.az.as_ref(),
+        )
     });
     InstancePlan {
         action: Action::Delete,
@@ -301,11 +328,18 @@ fn deleted_instance(
         is_new: false,
         ignore: row.ignore,
         canary: false,
-        cpi: row.vms.first().map_or_else(|| CpiName::new(""), |vm| vm.cpi.clone()),
+        cpi: row
+            .vms
+            .first()
+            .map_or_else(|| CpiName::new(""), |vm| vm.cpi.clone()),
         stemcell_cid: StemcellCid::new(""),
         stemcell_api_version: 0,
         addresses: Vec::new(),
-        released: row.addresses.iter().map(|a| (a.network.clone(), a.address)).collect(),
+        released: row
+            .addresses
+            .iter()
+            .map(|a| (a.network.clone(), a.address))
+            .collect(),
         create: Vec::new(),
         update: steps::delete(row, skip_drain, with_deployment),
     }

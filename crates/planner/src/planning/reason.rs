@@ -39,15 +39,26 @@ pub(super) fn map_differences(
     old: &Map<String, Json>,
     new: &Map<String, Json>,
 ) -> Vec<String> {
-    differences(what, &Json::Object(old.clone()), &Json::Object(new.clone()), "")
+    differences(
+        what,
+        &Json::Object(old.clone()),
+        &Json::Object(new.clone()),
+        "",
+    )
 }
 
 /// As [`map_differences`], names only.
-pub(super) fn map_names(what: &str, old: &Map<String, Json>, new: &Map<String, Json>) -> Vec<String> {
+pub(super) fn map_names(
+    what: &str,
+    old: &Map<String, Json>,
+    new: &Map<String, Json>,
+) -> Vec<String> {
     let (old, new) = (Json::Object(old.clone()), Json::Object(new.clone()));
     let mut found = Vec::new();
     walk(String::new(), &old, &new, &mut found);
-    let names = found.into_iter().map(|(path, _, _)| format!("{what} {path} changed"));
+    let names = found
+        .into_iter()
+        .map(|(path, _, _)| format!("{what} {path} changed"));
     names.collect()
 }
 
@@ -136,7 +147,12 @@ mod tests {
 
     #[test]
     fn many_differences_are_counted() {
-        let map = |n: i64| -> Json { (0..20).map(|i| (format!("p{i:02}"), json!(n))).collect::<Map<_, _>>().into() };
+        let map = |n: i64| -> Json {
+            (0..20)
+                .map(|i| (format!("p{i:02}"), json!(n)))
+                .collect::<Map<_, _>>()
+                .into()
+        };
         let all = differences("property", &map(1), &map(2), "");
         assert_eq!(all.len(), MOST_LISTED + 1);
         assert_eq!(all.last().unwrap(), "12 more of kind property");

@@ -57,7 +57,8 @@ impl Work<'_> {
     }
 
     fn unresponsive(&self) -> bool {
-        self.row.is_some_and(|row| row.agent == AgentObservation::Unresponsive)
+        self.row
+            .is_some_and(|row| row.agent == AgentObservation::Unresponsive)
     }
 
     /// The disks that are attached (or would be), oldest spelling first.
@@ -110,12 +111,16 @@ impl Work<'_> {
         }
         let target = self.instance.state;
         let recreates = self.recreates();
-        let was_detached = self.row.is_some_and(|row| row.state == InstanceState::Detached);
+        let was_detached = self
+            .row
+            .is_some_and(|row| row.state == InstanceState::Detached);
         let still_detached = was_detached && target == InstanceState::Detached;
         if !still_detached {
             steps.push(Step::StoreTemplates);
             if !recreates && target != InstanceState::Detached {
-                steps.push(Step::Prepare { packages_only: false });
+                steps.push(Step::Prepare {
+                    packages_only: false,
+                });
             }
         }
         self.stop_cycle(recreates, &mut steps);
@@ -161,7 +166,9 @@ impl Work<'_> {
 
     /// Skipped when there is nothing that runs or nobody who would answer.
     fn stop_cycle(&self, recreates: bool, steps: &mut Vec<Step>) {
-        let running = self.row.is_some_and(|row| row.state == InstanceState::Started);
+        let running = self
+            .row
+            .is_some_and(|row| row.state == InstanceState::Started);
         if !running || !self.has_vm() || self.unresponsive() {
             return;
         }
@@ -175,7 +182,11 @@ impl Work<'_> {
             || self.instance.state != InstanceState::Started
             || self.has(Kind::PersistentDisk)
             || self.has(Kind::RecreatePersistentDisks);
-        let kind = if shutdown { DrainKind::Shutdown } else { DrainKind::Update };
+        let kind = if shutdown {
+            DrainKind::Shutdown
+        } else {
+            DrainKind::Update
+        };
         stop(next, kind, self.skip_drain, steps);
         if self.director.snapshots && !self.active_disks().is_empty() {
             steps.push(Step::Snapshot);
@@ -259,12 +270,7 @@ fn detach(disk: DiskRef, managed: bool, steps: &mut Vec<Step>) {
     steps.push(Step::DetachDisk { disk });
 }
 
-fn replace_disk(
-    wanted: &DiskSpec,
-    old: Option<DiskRef>,
-    key: &str,
-    steps: &mut Vec<Step>,
-) {
+fn replace_disk(wanted: &DiskSpec, old: Option<DiskRef>, key: &str, steps: &mut Vec<Step>) {
     let managed = wanted.name.is_empty();
     let new = DiskRef::Created(key.to_string());
     steps.push(Step::CreateDisk {

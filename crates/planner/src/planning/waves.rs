@@ -22,7 +22,10 @@ pub(super) fn order(
     let mut batches: Vec<Batch> = Vec::new();
     let mut previous_serial = None;
     for ((group, range), delete) in placement.groups.iter().zip(ranges).zip(deletions) {
-        let changed: Vec<usize> = range.clone().filter(|i| !instances[*i].update.is_empty()).collect();
+        let changed: Vec<usize> = range
+            .clone()
+            .filter(|i| !instances[*i].update.is_empty())
+            .collect();
         let planned = plan_group(input, group, delete, changed, instances)
             .map_err(|p| p.at(format!("/instance_groups/{}/update", group.name)));
         let Some(plan) = problems.take(planned) else {
@@ -38,7 +41,9 @@ pub(super) fn order(
         }
     }
     for batch in &mut batches {
-        batch.groups.retain(|g| !g.waves.is_empty() || !g.delete.is_empty());
+        batch
+            .groups
+            .retain(|g| !g.waves.is_empty() || !g.delete.is_empty());
     }
     batches.retain(|batch| !batch.groups.is_empty());
     problems.or(batches)
@@ -57,16 +62,19 @@ fn plan_group(
     let mut waves: Vec<Wave> = Vec::new();
     let mut sets: Vec<Vec<usize>> = Vec::new();
     for i in changed {
-        let same_az = |set: &&mut Vec<usize>| {
-            one_wave || instances[set[0]].spec.az == instances[i].spec.az
-        };
+        let same_az =
+            |set: &&mut Vec<usize>| one_wave || instances[set[0]].spec.az == instances[i].spec.az;
         match sets.last_mut().filter(same_az) {
             Some(set) => set.push(i),
             None => sets.push(vec![i]),
         }
     }
     for (n, set) in sets.into_iter().enumerate() {
-        let canaries = if n == 0 { update.canaries.canaries(set.len())? } else { 0 };
+        let canaries = if n == 0 {
+            update.canaries.canaries(set.len())?
+        } else {
+            0
+        };
         let max_in_flight = update.max_in_flight.max_in_flight(set.len())?;
         let (canaries, rest) = set.split_at(canaries);
         for i in canaries {
@@ -78,10 +86,13 @@ fn plan_group(
                 }
             }
         }
-        let az = instances[*canaries.first().or(rest.first()).expect("a set is never empty")]
-            .spec
-            .az
-            .clone();
+        let az = instances[*canaries
+            .first()
+            .or(rest.first())
+            .expect("a set is never empty")]
+        .spec
+        .az
+        .clone();
         waves.push(Wave {
             az: if one_wave { None } else { az },
             canaries: canaries.to_vec(),
