@@ -336,22 +336,95 @@ quoted: !!int '7'
 }
 
 #[test]
-fn syntax_errors_name_the_place_as_ruby_does() {
-    for text in [
+fn errors_have_the_words_and_the_place_that_ruby_gives() {
+    let texts = [
         "a: b: c\n",
         "a:\n\tb: 1\n",
         "a: 1\n- b\n",
         "a: *nope\n",
         "a: [1, 2\n",
         "a: @x\n",
-    ] {
+        "a: 'x\n",
+        "a: \"\\q\"\n",
+        "a:\n  - b\n c: 1\n",
+        "a: {b: 1\nc: 2\n",
+        "key\nother: 1\n",
+        "a: 2026-11-21\n",
+        "a: |\n  x\n y\n",
+        "%YAML x\n",
+        "a: \u{7}\n",
+    ];
+    let expected = ruby(
+        "puts JSON.generate(JSON.parse($stdin.read).map { |text|
+           begin; YAML.load(text, aliases: true); rescue => e; [e.class.name, e.message]; end })",
+        &serde_json::json!(texts),
+    );
+    let ours = texts.map(|text| {
         let error = yaml::parse(text, Dialect::Director).expect_err("it is no YAML");
-        let words = ruby(
-            "begin; YAML.load(JSON.parse($stdin.read), aliases: true); rescue => e; puts JSON.generate([e.message]); end",
-            &serde_json::json!(text),
-        );
-        if !text.contains('*') {
-            assert_eq!(error.psych(), words[0].as_str().unwrap_or(""), "{text:?}");
+        serde_json::json!([error.psych_class(), error.psych()])
+    });
+    assert_eq!(serde_json::json!(ours), expected);
+}
+
+#[test]
+fn what_the_yaml_specification_refuses_but_ruby_reads_is_read() {
+    let texts = [
+        "a: [\n  1,\n  2\n]\nb: 1\n",
+        "a:\n  b: {\n    c: 1\n}\n",
+        "a: \"x\ny\"\nb: 1\n",
+        "a: {b: 1,\nc: 2}\n",
+        "{\"a\": {\"b\": [1, 2]}}\n",
+        "a: |\n  x",
+        "a: >",
+        "\u{feff}a: 1\n",
+        "a: 1\r\nb: |\r\n  x\r\n  y\r\n",
+        "a: 1\n---\nb: : 2\n",
+    ];
+    let expected = ruby(
+        "puts JSON.generate(JSON.parse($stdin.read).map { |text| YAML.load(text) })",
+        &serde_json::json!(texts),
+    );
+    let ours = texts.map(|text| yaml::parse(text, Dialect::Director).expect("it is read"));
+    assert_eq!(
+        serde_json::to_value(ours).expect("keys are strings"),
+        expected
+    );
+}
+
+#[test]
+fn every_node_knows_its_line() {
+    let text = "# head\nname: x\n\ninstance_groups:\n- name: a\n  jobs: [{name: j,\n    release: r}]\n- &b\n  name: b\n- *b\n";
+    let document = yaml::parse_document(text, Dialect::Director).expect("it is YAML");
+    let line = |path: &str| document.lines.of(path);
+    assert_eq!(line("/name"), Some(2));
+    assert_eq!(line("/instance_groups"), Some(4));
+    assert_eq!(line("/instance_groups/0/jobs/0/release"), Some(7));
+    assert_eq!(line("/instance_groups/1/name"), Some(9));
+    assert_eq!(
+        line("/instance_groups/2/name"),
+        Some(10),
+        "an alias is where it stands"
+    );
+    assert_eq!(
+        line("/instance_groups/0/missing/deep"),
+        Some(5),
+        "else the nearest that is there"
+    );
+    assert_eq!(line("/nothing"), None);
+}
+
+#[test]
+fn hostile_documents_are_refused_instead_of_filling_the_memory() {
+    let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..12 {
+        let former = format!("*a{}, ", i - 1).repeat(10);
+        laughs += &format!("a{i}: &a{i} [{}]\n", former.trim_end_matches(", "));
+    }
+    let deep = "[".repeat(5000) + &"]".repeat(5000);
+    for text in [laughs, deep] {
+        for dialect in [Dialect::Director, Dialect::Cli] {
+            yaml::parse(&text, dialect).expect_err("it is refused");
         }
     }
+    yaml::parse("a: &a [*a]\n", Dialect::Cli).expect_err("it holds itself");
 }

@@ -15,18 +15,31 @@ pub struct Error {
     pub(super) at: (usize, usize),
     /// Where the thing that was being read began.
     pub(super) began: (usize, usize),
-    /// The text is fine, but safe loading refuses the class it asks for.
-    pub(super) refused_class: bool,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The text is no YAML.
+    Syntax,
+    /// Safe loading refuses the class that a scalar asks for.
+    Class,
+    /// There is no such anchor.
+    Alias(String),
 }
 
 impl Error {
     pub(super) fn new(problem: impl Into<String>, at: (usize, usize)) -> Self {
+        Self::of_kind(Kind::Syntax, problem, at)
+    }
+
+    pub(super) fn of_kind(kind: Kind, problem: impl Into<String>, at: (usize, usize)) -> Self {
         Self {
             problem: problem.into(),
             context: None,
             at,
             began: at,
-            refused_class: false,
+            kind,
         }
     }
 
@@ -40,22 +53,34 @@ impl Error {
         &self.problem
     }
 
+    /// The class of the original director's error, which stands in front of [`Error::psych`] where it inspects it.
+    pub fn psych_class(&self) -> &'static str {
+        match self.kind {
+            Kind::Class => "Psych::DisallowedClass",
+            Kind::Alias(_) => "Psych::BadAlias",
+            Kind::Syntax => "Psych::SyntaxError",
+        }
+    }
+
     /// The words of the original director's parser, as they stand in its error descriptions: for instance
     /// `(<unknown>): did not find expected key while parsing a block mapping at line 1 column 1`.
     pub fn psych(&self) -> String {
-        if self.refused_class {
-            return self.problem.clone();
+        match &self.kind {
+            Kind::Class => self.problem.clone(),
+            Kind::Alias(anchor) => format!("Unknown alias: {anchor}"),
+            Kind::Syntax => {
+                let (line, column) = self.began;
+                let context = self
+                    .context
+                    .as_ref()
+                    .map(|c| format!(" {c}"))
+                    .unwrap_or_default();
+                format!(
+                    "(<unknown>): {}{context} at line {line} column {column}",
+                    self.problem
+                )
+            }
         }
-        let (line, column) = self.began;
-        let context = self
-            .context
-            .as_ref()
-            .map(|c| format!(" {c}"))
-            .unwrap_or_default();
-        format!(
-            "(<unknown>): {}{context} at line {line} column {column}",
-            self.problem
-        )
     }
 }
 

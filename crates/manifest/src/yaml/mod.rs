@@ -12,6 +12,7 @@
 
 mod emitter;
 mod error;
+mod events;
 mod lines;
 mod number;
 mod reader;

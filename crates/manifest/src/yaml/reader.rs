@@ -1,11 +1,14 @@
 //! Parser events to values: anchors, merge keys, duplicate keys, tags, lines.
+//!
+//! All events of the document are there before the first value is made: a syntax error anywhere comes first.
 
 use std::collections::HashMap;
 
 use base64::Engine as _;
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_yaml::{Mapping, Number, Value};
 
+use super::error::Kind;
+use super::events::{self, Event, Failure, Place};
 use super::{Dialect, Error, Lines, lines, scalar};
 
 /// Deeper nesting than any manifest has; a hostile one must not overflow the stack.
@@ -19,28 +22,27 @@ pub(super) fn read(
     dialect: Dialect,
     lines: Option<&mut Lines>,
 ) -> Result<Value, Error> {
-    Reader::new(text, dialect, lines).document()
+    Reader::new(text, dialect, lines)?.document()
 }
 
 /// Reads the first document in the command line's dialect, the keys of its own map as text.
 pub(super) fn read_with_text_keys(text: &str) -> Result<Value, Error> {
-    let mut reader = Reader::new(text, Dialect::Cli, None);
+    let mut reader = Reader::new(text, Dialect::Cli, None)?;
     reader.text_keys = true;
     reader.document()
 }
 
-struct Reader<'a, 'l> {
-    parser: Parser<'a, StrInput<'a>>,
-    text: Text<'a>,
+struct Reader<'l> {
+    events: std::vec::IntoIter<(Event, Place)>,
     dialect: Dialect,
     lines: Option<&'l mut Lines>,
     /// The path of the node that is being read, for `lines`.
     path: String,
-    /// Finished anchors by the parser's number, with how many values they hold.
-    anchors: HashMap<usize, (Value, usize)>,
+    /// Finished anchors, with how many values they hold.
+    anchors: HashMap<String, (Value, usize)>,
     aliased: usize,
-    /// Where the collections that are being read began.
-    open: Vec<Marker>,
+    /// The anchors of the collections that are being read.
+    open: Vec<Option<String>>,
     /// Keys of the document's own map are texts whatever they look like.
     text_keys: bool,
 }
@@ -48,11 +50,11 @@ struct Reader<'a, 'l> {
 /// The closing bracket of the flow collection that a node stands in.
 type Flow = Option<char>;
 
-impl<'a, 'l> Reader<'a, 'l> {
-    fn new(text: &'a str, dialect: Dialect, lines: Option<&'l mut Lines>) -> Self {
-        Self {
-            parser: Parser::new_from_str(text),
-            text: Text::new(text),
+impl<'l> Reader<'l> {
+    fn new(text: &str, dialect: Dialect, lines: Option<&'l mut Lines>) -> Result<Self, Error> {
+        let events = events::first_document(text).map_err(|failure| explain(failure, text))?;
+        Ok(Self {
+            events: events.into_iter(),
             dialect,
             lines,
             path: String::new(),
@@ -60,126 +62,120 @@ impl<'a, 'l> Reader<'a, 'l> {
             aliased: 0,
             open: Vec::new(),
             text_keys: false,
-        }
+        })
     }
 
     fn document(&mut self) -> Result<Value, Error> {
-        loop {
-            match self.next()? {
-                (Event::DocumentStart(_), _) => {
-                    let (event, span) = self.next()?;
-                    return self.node(event, span, None);
-                }
-                (Event::StreamEnd, _) => return Ok(Value::Null),
-                _ => {}
-            }
+        match self.events.next() {
+            Some((event, place)) => self.node(event, place, None),
+            None => Ok(Value::Null),
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'a>, Span), Error> {
-        match self.parser.next_event() {
-            Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(self.syntax_error(&error)),
-            None => Err(Error::new("did not find expected <stream-start>", (1, 1))),
-        }
+    /// The next event inside of a collection; none at its end.
+    fn next(&mut self) -> Option<(Event, Place)> {
+        self.events.next().filter(|(event, _)| *event != Event::End)
     }
 
-    fn node(&mut self, event: Event<'a>, span: Span, flow: Flow) -> Result<Value, Error> {
+    fn node(&mut self, event: Event, place: Place, flow: Flow) -> Result<Value, Error> {
         match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                let value = self.scalar(&text, style, tag.as_deref(), span, flow)?;
+            Event::Scalar {
+                anchor,
+                tag,
+                text,
+                plain,
+            } => {
+                let value = self.scalar(&text, plain, tag.as_deref(), place, flow)?;
                 self.remember(anchor, &value);
                 Ok(value)
             }
-            Event::Alias(anchor) => self.alias(anchor, span),
-            Event::SequenceStart(anchor, _) => {
-                let flow = self.enter(span, flow)?;
-                let value = self.sequence(flow)?;
-                self.open.pop();
-                self.remember(anchor, &value);
+            Event::Alias(anchor) => self.alias(&anchor, place),
+            Event::SequenceStart {
+                anchor,
+                flow: starts,
+            } => {
+                self.enter(anchor, place)?;
+                let value = self.sequence(if starts { Some(']') } else { flow })?;
+                self.leave(&value);
                 Ok(value)
             }
-            Event::MappingStart(anchor, _) => {
-                let flow = self.enter(span, flow)?;
-                let value = self.mapping(flow)?;
-                self.open.pop();
-                self.remember(anchor, &value);
+            Event::MappingStart {
+                anchor,
+                flow: starts,
+            } => {
+                self.enter(anchor, place)?;
+                let value = self.mapping(if starts { Some('}') } else { flow })?;
+                self.leave(&value);
                 Ok(value)
             }
-            _ => Err(Error::new(
-                "did not find expected node content",
-                place(span.start),
-            )),
+            Event::End => Err(Error::new("did not find expected node content", place)),
         }
     }
 
-    /// Notes that a collection begins, and says in which brackets its children stand.
-    fn enter(&mut self, span: Span, flow: Flow) -> Result<Flow, Error> {
+    /// Notes that a collection begins.
+    fn enter(&mut self, anchor: Option<String>, place: Place) -> Result<(), Error> {
         if self.open.len() >= DEPTH_LIMIT {
-            return Err(Error::new(
-                format!("nesting is deeper than {DEPTH_LIMIT} levels"),
-                place(span.start),
-            ));
+            let problem = format!("nesting is deeper than {DEPTH_LIMIT} levels");
+            return Err(Error::new(problem, place));
         }
-        self.open.push(span.start);
-        Ok(match self.text.first_of_content(span.start.index()) {
-            Some('[') => Some(']'),
-            Some('{') => Some('}'),
-            _ => flow,
-        })
+        self.open.push(anchor);
+        Ok(())
+    }
+
+    /// Notes that the innermost collection is complete.
+    fn leave(&mut self, value: &Value) {
+        let anchor = self.open.pop().flatten();
+        self.remember(anchor, value);
     }
 
     fn sequence(&mut self, flow: Flow) -> Result<Value, Error> {
         let mut items = Vec::new();
         let length = self.path.len();
-        loop {
-            let (event, span) = self.next()?;
-            if matches!(event, Event::SequenceEnd) {
-                return Ok(Value::Sequence(items));
-            }
-            if self.lines.is_some() {
-                lines::push(&mut self.path, &items.len().to_string());
-                self.note(span);
-            }
-            items.push(self.node(event, span, flow)?);
+        while let Some((event, place)) = self.next() {
+            self.go_to(place, || items.len().to_string());
+            items.push(self.node(event, place, flow)?);
             self.path.truncate(length);
         }
+        Ok(Value::Sequence(items))
     }
 
     fn mapping(&mut self, flow: Flow) -> Result<Value, Error> {
         let mut map = Mapping::new();
         let length = self.path.len();
-        loop {
-            let (event, span) = self.next()?;
-            if matches!(event, Event::MappingEnd) {
-                return Ok(Value::Mapping(map));
-            }
+        while let Some((event, place)) = self.next() {
             let merge = self.is_merge(&event);
-            let key = self.key(event, span, flow)?;
-            let (event, value_span) = self.next()?;
-            let collection = !matches!(event, Event::Scalar(..));
-            if self.lines.is_some() {
-                let segment = super::scalar_text(&key).unwrap_or_default();
-                lines::push(&mut self.path, &segment);
-                self.note(span);
-            }
-            let value = self.node(event, value_span, flow)?;
+            let key = self.key(event, place, flow)?;
+            let Some((event, value_place)) = self.next() else {
+                break;
+            };
+            let collection = !matches!(event, Event::Scalar { .. });
+            self.go_to(place, || super::scalar_text(&key).unwrap_or_default());
+            let value = self.node(event, value_place, flow)?;
             self.path.truncate(length);
             if merge {
-                self.merge(&mut map, key, value, collection, value_span)?;
+                self.merge(&mut map, key, value, collection, value_place)?;
             } else {
                 map.insert(key, value);
             }
         }
+        Ok(Value::Mapping(map))
+    }
+
+    /// Extends the path by a segment and notes its line.
+    fn go_to(&mut self, place: Place, segment: impl FnOnce() -> String) {
+        if let Some(lines) = self.lines.as_deref_mut() {
+            lines::push(&mut self.path, &segment());
+            lines.set(&self.path, place.0);
+        }
     }
 
     /// A key has no path of its own, so nothing inside it is noted.
-    fn key(&mut self, event: Event<'a>, span: Span, flow: Flow) -> Result<Value, Error> {
-        if let (true, 1, Event::Scalar(text, ..)) = (self.text_keys, self.open.len(), &event) {
-            return Ok(Value::String(text.clone().into_owned()));
+    fn key(&mut self, event: Event, place: Place, flow: Flow) -> Result<Value, Error> {
+        if let (true, 1, Event::Scalar { text, .. }) = (self.text_keys, self.open.len(), &event) {
+            return Ok(Value::String(text.clone()));
         }
         let lines = self.lines.take();
-        let key = self.node(event, span, flow);
+        let key = self.node(event, place, flow);
         self.lines = lines;
         let key = key?;
         // compat: the command line knows no such keys; Ruby does.
@@ -187,17 +183,19 @@ impl<'a, 'l> Reader<'a, 'l> {
             let what = super::type_name(&key);
             return Err(Error::new(
                 format!("invalid map key: a {what} can't be a key"),
-                place(span.start),
+                place,
             ));
         }
         Ok(key)
     }
 
-    fn is_merge(&self, event: &Event<'_>) -> bool {
+    fn is_merge(&self, event: &Event) -> bool {
         match event {
-            Event::Scalar(text, style, _, tag) if text == "<<" => match self.dialect {
-                Dialect::Cli => *style == ScalarStyle::Plain && tag.is_none(),
-                Dialect::Director => tag.as_ref().is_none_or(|tag| full(tag) != STR),
+            Event::Scalar {
+                text, plain, tag, ..
+            } if text == "<<" => match self.dialect {
+                Dialect::Cli => *plain && tag.is_none(),
+                Dialect::Director => tag.as_deref() != Some(STR),
             },
             _ => false,
         }
@@ -210,7 +208,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         key: Value,
         value: Value,
         collection: bool,
-        span: Span,
+        place: Place,
     ) -> Result<(), Error> {
         match value {
             Value::Mapping(merged) if collection => map.extend(merged),
@@ -227,107 +225,96 @@ impl<'a, 'l> Reader<'a, 'l> {
             _ => {
                 return Err(Error::new(
                     "map merge requires map or sequence of maps as the value",
-                    place(span.start),
+                    place,
                 ));
             }
         }
         Ok(())
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<Value, Error> {
-        let Some((value, size)) = self.anchors.get(&anchor) else {
-            let name = self.text.word_after(span.start.index(), '*');
-            return Err(Error::new(
-                format!("anchor '{name}' value contains itself"),
-                place(span.start),
+    fn alias(&mut self, anchor: &str, place: Place) -> Result<Value, Error> {
+        let Some((value, size)) = self.anchors.get(anchor) else {
+            let inside = self.open.iter().flatten().any(|open| open == anchor);
+            let problem = if inside {
+                format!("anchor '{anchor}' value contains itself")
+            } else {
+                format!("unknown anchor '{anchor}' referenced")
+            };
+            return Err(Error::of_kind(
+                Kind::Alias(anchor.to_owned()),
+                problem,
+                place,
             ));
         };
         self.aliased += size;
         if self.aliased > ALIAS_LIMIT {
-            return Err(Error::new(
-                "document contains excessive aliasing",
-                place(span.start),
-            ));
+            return Err(Error::new("document contains excessive aliasing", place));
         }
         Ok(value.clone())
     }
 
-    fn remember(&mut self, anchor: usize, value: &Value) {
-        if anchor > 0 {
+    fn remember(&mut self, anchor: Option<String>, value: &Value) {
+        if let Some(anchor) = anchor {
             self.anchors.insert(anchor, (value.clone(), size(value)));
-        }
-    }
-
-    fn note(&mut self, span: Span) {
-        if let Some(lines) = self.lines.as_deref_mut() {
-            lines.set(&self.path, span.start.line());
         }
     }
 
     fn scalar(
         &self,
         text: &str,
-        style: ScalarStyle,
-        tag: Option<&Tag>,
-        span: Span,
+        plain: bool,
+        tag: Option<&str>,
+        place: Place,
         flow: Flow,
     ) -> Result<Value, Error> {
-        let at = place(span.start);
-        let string = || Value::String(text.to_owned());
         if let Some(tag) = tag {
-            return self.tagged(text, style, &full(tag), at);
+            return self.tagged(text, plain, tag, place);
         }
-        if style != ScalarStyle::Plain {
-            return Ok(string());
+        if !plain {
+            return Ok(Value::String(text.to_owned()));
         }
         // compat: its library ends a plain scalar of a flow collection at a question mark.
         if let (Dialect::Cli, Some(close)) = (self.dialect, flow)
             && text.contains('?')
         {
-            let mut error = Error::new(format!("did not find expected ',' or '{close}'"), at);
-            error.problem += " (in [] and {}, quote text that has a question mark)";
-            return Err(error);
+            return Err(Error::new(
+                format!(
+                    "did not find expected ',' or '{close}' (in [] and {{}}, quote text that has a question mark)"
+                ),
+                place,
+            ));
         }
-        self.plain(text, at)
+        self.plain(text, place)
     }
 
-    fn plain(&self, text: &str, at: (usize, usize)) -> Result<Value, Error> {
+    fn plain(&self, text: &str, place: Place) -> Result<Value, Error> {
         scalar::resolve(text, self.dialect).map_err(|class| {
-            let mut error = Error::new(format!("Tried to load unspecified class: {}", class.0), at);
-            error.refused_class = true;
-            error
+            let problem = format!("Tried to load unspecified class: {}", class.0);
+            Error::of_kind(Kind::Class, problem, place)
         })
     }
 
-    fn tagged(
-        &self,
-        text: &str,
-        style: ScalarStyle,
-        tag: &str,
-        at: (usize, usize),
-    ) -> Result<Value, Error> {
+    fn tagged(&self, text: &str, plain: bool, tag: &str, place: Place) -> Result<Value, Error> {
         let string = || Ok(Value::String(text.to_owned()));
-        let cannot = |kind: &str| Error::new(format!("cannot decode `{text}` as {kind}"), at);
+        let cannot = |kind: &str| Error::new(format!("cannot decode `{text}` as {kind}"), place);
         match tag {
             STR | "!" | "!str" => string(),
             "tag:yaml.org,2002:binary" | "!binary" => {
                 binary(text).ok_or_else(|| cannot("binary text"))
             }
-            "tag:yaml.org,2002:float" => match self.plain(text, at)? {
+            "tag:yaml.org,2002:float" => match self.plain(text, place)? {
                 Value::Number(number) => Ok(Value::Number(Number::from(
                     number.as_f64().unwrap_or_default(),
                 ))),
                 _ => Err(cannot("a float")),
             },
             // Ruby resolves whatever it doesn't know as if it were plain, unless it is quoted.
-            _ if self.dialect == Dialect::Director && style == ScalarStyle::Plain => {
-                self.plain(text, at)
-            }
-            "tag:yaml.org,2002:int" => match self.plain(text, at)? {
+            _ if self.dialect == Dialect::Director && plain => self.plain(text, place),
+            "tag:yaml.org,2002:int" => match self.plain(text, place)? {
                 Value::Number(number) if !number.is_f64() => Ok(Value::Number(number)),
                 _ => Err(cannot("an integer")),
             },
-            "tag:yaml.org,2002:bool" => match self.plain(text, at)? {
+            "tag:yaml.org,2002:bool" => match self.plain(text, place)? {
                 Value::Bool(value) => Ok(Value::Bool(value)),
                 _ => Err(cannot("a boolean")),
             },
@@ -335,72 +322,22 @@ impl<'a, 'l> Reader<'a, 'l> {
             _ => string(),
         }
     }
-
-    /// Puts the parser's words and places into those of the originals.
-    fn syntax_error(&self, error: &ScanError) -> Error {
-        let marker = error.marker();
-        let info = error.info();
-        let (context, problem) = match info.split_once(", ") {
-            Some((context, problem)) if context.starts_with("while ") => (Some(context), problem),
-            _ => (None, info),
-        };
-        let no_token = (
-            Some("while scanning for the next token"),
-            "found character that cannot start any token",
-        );
-        let (context, problem) = match problem {
-            "expected ',' or ']'" => (context, "did not find expected ',' or ']'"),
-            "simple key expect ':'" | "simple key expected" => (
-                Some("while scanning a simple key"),
-                "could not find expected ':'",
-            ),
-            "found unknown anchor" => {
-                let name = self.text.word_after(marker.index(), '*');
-                return Error::new(
-                    format!("unknown anchor '{name}' referenced"),
-                    place(*marker),
-                );
-            }
-            _ if problem.starts_with("tabs disallowed")
-                || problem.starts_with("unexpected character")
-                || problem == "found a tab" =>
-            {
-                no_token
-            }
-            other => (context, other),
-        };
-        let mut at = place(*marker);
-        if problem == no_token.1 && info.starts_with("tabs") {
-            at.1 = at.1.saturating_sub(1).max(1);
-        }
-        // An end of the text is noticed on the line after the last.
-        if marker.index() >= self.text.length() && marker.col() == 0 && at.0 > 1 {
-            at.0 -= 1;
-        }
-        let began = match context {
-            Some(context) if context.starts_with("while parsing") => {
-                self.open.last().map_or(at, |marker| place(*marker))
-            }
-            _ => at,
-        };
-        Error {
-            problem: problem.to_owned(),
-            context: context.map(str::to_owned),
-            at,
-            began,
-            refused_class: false,
-        }
-    }
 }
 
 const STR: &str = "tag:yaml.org,2002:str";
 
-fn full(tag: &Tag) -> String {
-    format!("{}{}", tag.handle, tag.suffix)
-}
-
-fn place(marker: Marker) -> (usize, usize) {
-    (marker.line(), marker.col() + 1)
+/// The parser's words, with the line that people look for.
+fn explain(failure: Failure, text: &str) -> Error {
+    let mut at = failure.at;
+    // The end of the text is noticed on the line after the last.
+    if at.1 == 1 && at.0 > text.lines().count().max(1) {
+        at.0 -= 1;
+    }
+    Error {
+        context: failure.context,
+        began: failure.began,
+        ..Error::new(failure.problem, at)
+    }
 }
 
 /// How many values a value holds, itself included.
@@ -419,53 +356,4 @@ fn binary(text: &str) -> Option<Value> {
         .decode(packed)
         .ok()?;
     String::from_utf8(bytes).ok().map(Value::String)
-}
-
-/// The source, addressed by characters as the parser counts them.
-struct Text<'a> {
-    text: &'a str,
-    /// Byte positions of characters, where the two differ.
-    positions: Option<Vec<usize>>,
-}
-
-impl<'a> Text<'a> {
-    fn new(text: &'a str) -> Self {
-        let positions = (!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).collect());
-        Self { text, positions }
-    }
-
-    fn length(&self) -> usize {
-        self.positions.as_ref().map_or(self.text.len(), Vec::len)
-    }
-
-    fn from(&self, index: usize) -> &'a str {
-        let at = match &self.positions {
-            Some(positions) => positions.get(index).copied().unwrap_or(self.text.len()),
-            None => index.min(self.text.len()),
-        };
-        &self.text[at..]
-    }
-
-    /// The first character of a node's content, behind its anchor and tag.
-    fn first_of_content(&self, index: usize) -> Option<char> {
-        let mut rest = self.from(index);
-        loop {
-            rest = rest.trim_start();
-            match rest.chars().next()? {
-                '&' | '!' => {
-                    rest = &rest[rest.find(char::is_whitespace).unwrap_or(rest.len())..];
-                }
-                '#' => rest = &rest[rest.find('\n').unwrap_or(rest.len())..],
-                c => return Some(c),
-            }
-        }
-    }
-
-    /// The word behind a sigil: the name of an anchor.
-    fn word_after(&self, index: usize, sigil: char) -> &'a str {
-        let rest = self.from(index);
-        let rest = rest.strip_prefix(sigil).unwrap_or(rest);
-        let ends = |c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}' | '[' | '{');
-        &rest[..rest.find(ends).unwrap_or(rest.len())]
-    }
 }
