@@ -16,7 +16,7 @@ use crate::events::AuditTrail;
 use crate::services::Services;
 use crate::store::Store;
 use crate::store::audit::NewAudit;
-use crate::tasks::Context;
+use crate::tasks::{Context, Signals};
 
 /// How long a lock outlives the last renewal. Renewals come every few seconds.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -31,12 +31,14 @@ pub struct Request {
     pub deployment: Option<String>,
 }
 
-/// A held lock. [`LockGuard::release`] is preferred; dropping it releases in the background.
+/// A held lock. [`LockGuard::release`] is preferred; dropping it releases in the background, unless the worker is
+/// interrupted.
 pub struct LockGuard {
     store: Store,
     name: String,
     uid: Uuid,
     audit: AuditTrail,
+    signals: Signals,
     released: bool,
 }
 
@@ -97,6 +99,7 @@ pub async fn acquire(
         name: request.name,
         uid,
         audit,
+        signals: context.signals.clone(),
         released: false,
     };
     guard.record("acquire").await;
@@ -141,7 +144,8 @@ impl LockGuard {
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        if self.released {
+        // A task that goes on elsewhere keeps its locks: its next worker inherits them, nobody slips in between.
+        if self.released || self.signals.interrupted() {
             return;
         }
         let (store, uid) = (self.store.clone(), self.uid);

@@ -27,12 +27,12 @@ pub struct Context {
     pub(super) fence: Fence,
     pub(super) owner: Arc<str>,
     pub(super) journal: Journal,
-    pub(super) signals: Signals,
+    pub(crate) signals: Signals,
 }
 
 /// What may end a task early.
 #[derive(Clone)]
-pub struct Signals {
+pub(crate) struct Signals {
     /// The lease is not ours any more: stop at once, write nothing.
     pub lost: CancellationToken,
     /// The director is going down: let the running step end, then leave.
@@ -53,6 +53,11 @@ impl Signals {
             signals.request_cancel();
         }
         signals
+    }
+
+    /// The worker must let go; the task goes on elsewhere.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.lost.is_cancelled() || self.shutdown.is_cancelled()
     }
 
     pub(super) fn request_cancel(&self) {

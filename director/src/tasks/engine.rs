@@ -251,10 +251,13 @@ async fn run_task(shared: Arc<Shared>, task: Task, permit: OwnedSemaphorePermit)
             () = signals.lost.cancelled() => Err(Error::interrupted("This worker's lease on the task is over.")),
         }
     };
+    let interrupted = matches!(&outcome, Err(error) if error.is_interrupted());
     if !signals.lost.is_cancelled() {
         finish(&shared, fence, &output, outcome).await;
     }
-    if let Err(error) = shared.store().unlock_task(id, &shared.options.owner).await {
+    // The locks of a task that goes on elsewhere wait for its next worker.
+    if !interrupted && let Err(error) = shared.store().unlock_task(id, &shared.options.owner).await
+    {
         tracing::warn!(task = id, %error, "the task's locks are not released; they will expire");
     }
     shared.lock_running().remove(&id);

@@ -26,6 +26,7 @@ mod steps;
 
 pub use crate::store::tasks::{Fence, NewTask, Task};
 pub use context::Context;
+pub(crate) use context::Signals;
 pub use dispatch::Handler;
 pub use engine::{Engine, Options};
 pub use steps::Attempt;

@@ -1,0 +1,208 @@
+//! An environment for a test: certificates, a database, a message bus, settings, and the director's process.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bosun_director::config::Settings;
+use bosun_director::services::Services;
+use pki::{Ca, Request, Subject, Usage};
+use test_support::{TestDatabase, TestNats};
+use tokio_util::sync::CancellationToken;
+
+/// Everything that a director needs, in a folder that goes with the value.
+pub struct Environment {
+    pub folder: tempfile::TempDir,
+    pub database: TestDatabase,
+    pub bus: TestNats,
+    pub port: u16,
+}
+
+/// Users of the recorded scenarios; the password is the name.
+const USERS: &[(&str, Option<&str>)] = &[
+    ("test", None),
+    ("reader", Some("[bosh.read]")),
+    ("alice", Some("[bosh.teams.alpha.admin]")),
+    (
+        "uploader",
+        Some("[bosh.releases.upload, bosh.stemcells.upload]"),
+    ),
+];
+
+/// Writes a CA and pairs signed by it; all tests of a process share the work.
+pub fn certificates(folder: &Path) -> anyhow::Result<()> {
+    let (ca, pair) = Ca::generate(Subject::common_name("test"))?;
+    std::fs::write(folder.join("ca.pem"), &pair.certificate)?;
+    std::fs::write(folder.join("ca.key"), &pair.private_key)?;
+    let issue = |name: &str, request: Request| -> anyhow::Result<()> {
+        let pair = ca.issue(&request)?;
+        std::fs::write(folder.join(format!("{name}.pem")), pair.certificate)?;
+        std::fs::write(folder.join(format!("{name}.key")), pair.private_key)?;
+        Ok(())
+    };
+    let director = Subject::cloud_foundry("default.director.bosh-internal");
+    issue("director", Request::new(director, &[Usage::Client]))?;
+    let mut server = Request::new(Subject::common_name("localhost"), &[Usage::Server]);
+    server.alternative_names = vec!["127.0.0.1".into(), "localhost".into()];
+    issue("server", server)
+}
+
+impl Environment {
+    pub async fn new() -> anyhow::Result<Environment> {
+        let folder = tempfile::tempdir()?;
+        certificates(folder.path())?;
+        Ok(Environment {
+            folder,
+            database: TestDatabase::create().await?,
+            bus: TestNats::start().await?,
+            port: test_support::free_port()?,
+        })
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The settings file's text: TLS on loopback, the users of the scenarios.
+    pub fn settings_text(&self) -> String {
+        let mut users = String::new();
+        for (name, scopes) in USERS {
+            let hash = bosun_director::auth::hash_password(name).expect("a password can be hashed");
+            users.push_str(&format!("- {{name: {name}, password_hash: '{hash}'"));
+            if let Some(scopes) = scopes {
+                users.push_str(&format!(", scopes: {scopes}"));
+            }
+            users.push_str("}\n");
+        }
+        format!(
+            "name: TestDirector\nuuid: deadbeef\ndata_dir: data\n\
+             listen: {{address: 127.0.0.1, port: {port}, tls: {{certificate: server.pem, private_key: server.key}}}}\n\
+             database: {{url: '{database}'}}\n\
+             nats:\n  urls: ['{bus}']\n  ca: ca.pem\n  client: {{certificate: director.pem, private_key: director.key}}\n  \
+             agent_ca: {{certificate: ca.pem, private_key: ca.key}}\n\
+             users:\n{users}\
+             cpi: {{name: test-cpi, path: /bin/false}}\n\
+             blobstore: {{provider: local, options: {{blobstore_path: blobs}}, secret: key-of-signed-urls}}\n",
+            port = self.port,
+            database = self.database.url(),
+            bus = self.bus.url(),
+        )
+    }
+
+    /// Services of a director in this process (its engine is the test's own).
+    pub async fn services(&self) -> anyhow::Result<Arc<Services>> {
+        let settings = Settings::parse(&self.settings_text(), "director.yml", self.folder.path())?;
+        Ok(Arc::new(
+            Services::connect(settings, "instance-1".into(), CancellationToken::new()).await?,
+        ))
+    }
+
+    /// Starts the binary and waits until it answers.
+    pub async fn director(&self) -> anyhow::Result<Director> {
+        std::fs::write(self.path("director.yml"), self.settings_text())?;
+        let log = std::fs::File::create(self.path("director.log"))?;
+        let process = tokio::process::Command::new(env!("CARGO_BIN_EXE_bosun-director"))
+            .arg("--config")
+            .arg(self.path("director.yml"))
+            .stdin(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
+        let ca = reqwest::Certificate::from_pem(&std::fs::read(self.path("ca.pem"))?)?;
+        let http = reqwest::Client::builder()
+            .tls_certs_only([ca])
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let director = Director {
+            process,
+            http,
+            base: format!("https://127.0.0.1:{}", self.port),
+        };
+        wait_for("the director answers", || async {
+            director
+                .http
+                .get(format!("{}/info", director.base))
+                .send()
+                .await
+                .is_ok()
+        })
+        .await
+        .map_err(|error| {
+            anyhow::anyhow!(
+                "{error}; its log:\n{}",
+                std::fs::read_to_string(self.path("director.log")).unwrap_or_default()
+            )
+        })?;
+        Ok(director)
+    }
+}
+
+/// A running director process.
+pub struct Director {
+    pub process: tokio::process::Child,
+    pub http: reqwest::Client,
+    pub base: String,
+}
+
+/// Status, content type and body of an answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+}
+
+impl Director {
+    /// One request as a user (password = name; `user:password` for another, empty for nobody).
+    pub async fn send(
+        &self,
+        user: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> anyhow::Result<Answer> {
+        let mut request = self
+            .http
+            .request(method.parse()?, format!("{}{path}", self.base))
+            .body(body);
+        if !user.is_empty() {
+            let (name, password) = user.split_once(':').unwrap_or((user, user));
+            request = request.basic_auth(name, Some(password));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Answer {
+            status,
+            headers,
+            body: response.text().await?,
+        })
+    }
+
+    pub async fn get(&self, user: &str, path: &str) -> anyhow::Result<Answer> {
+        self.send(user, "GET", path, &[], "").await
+    }
+}
+
+/// Waits for a condition, at most 20 s.
+pub async fn wait_for<F: Future<Output = bool>>(
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        anyhow::ensure!(Instant::now() < deadline, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
