@@ -26,6 +26,7 @@ pub mod nats;
 pub mod problems;
 pub mod releases;
 pub mod render;
+pub mod run;
 pub mod services;
 pub mod ssh;
 pub mod stemcells;

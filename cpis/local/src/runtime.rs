@@ -21,13 +21,17 @@ const INIT: &str = "/usr/sbin/bosun-init";
 /// All containers' control groups lie below it, outside of the caller's.
 const CGROUP: &str = "bosh";
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// Version 2 where it is mounted beside version 1.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
 /// An OCI runtime.
 #[derive(Clone)]
 pub struct Runtime {
     program: String,
-    /// crun 1.8 can't place containers where version 1 and 2 of control groups are mixed; there it makes none.
+    /// crun makes none where they are not purely of version 2 or can't be written.
     without_cgroups: bool,
+    /// crun 1.8 refuses to work where version 1 and 2 of control groups are mixed; it must not see the mix.
+    hide_unified: bool,
 }
 
 impl Runtime {
@@ -44,6 +48,7 @@ impl Runtime {
         let unified = Path::new(CGROUPS).join("cgroup.controllers").exists();
         Some(Runtime {
             without_cgroups: is_crun && (!unified || !cgroups_writable()),
+            hide_unified: is_crun && Path::new(UNIFIED).join("cgroup.controllers").exists(),
             program,
         })
     }
@@ -58,8 +63,17 @@ impl Runtime {
     }
 
     fn command(&self, store: &Store, arguments: &[&str]) -> std::process::Command {
-        let mut command = tool(&self.program, ["--root"]);
-        command.arg(store.dir().join("runtime"));
+        let mut command = if self.hide_unified {
+            // A slave namespace: disks that are mounted on the host later still reach the container.
+            let script = format!("umount {UNIFIED} && exec \"$@\"");
+            let isolate = ["--mount", "--propagation", "slave", "--", "sh", "-c"];
+            let mut command = tool("unshare", isolate);
+            command.args([&script, "sh", &self.program]);
+            command
+        } else {
+            tool(&self.program, [""; 0])
+        };
+        command.arg("--root").arg(store.dir().join("runtime"));
         if self.without_cgroups {
             command.arg("--cgroup-manager=disabled");
         }
@@ -84,21 +98,16 @@ impl Runtime {
         let pid_file = vm.join("pid");
         let log = vm.join("runtime.log");
         let _ = fs_err::remove_file(&log);
-        let mut command = tool(&self.program, ["--root"]);
+        let mut command = self.command(store, &[]);
         command
-            .arg(store.dir().join("runtime"))
             .arg("--log")
-            .arg(&log);
-        if self.without_cgroups {
-            command.arg("--cgroup-manager=disabled");
-        }
-        command
+            .arg(&log)
             .arg("create")
             .arg("--bundle")
             .arg(&bundle)
             .arg("--pid-file")
-            .arg(&pid_file);
-        command.arg(&record.cid);
+            .arg(&pid_file)
+            .arg(&record.cid);
         command
             .stdout(Stdio::from(console.try_clone()?))
             .stderr(Stdio::from(console));
@@ -183,6 +192,8 @@ impl Runtime {
             ],
             "linux": {
                 "namespaces": namespaces,
+                // Disks mounted on the host later have to get through.
+                "rootfsPropagation": "rslave",
                 "cgroupsPath": format!("/{CGROUP}/{}", record.cid),
                 "resources": {"devices": [{"allow": true, "access": "rwm"}]},
                 "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/sysrq-trigger", "/proc/timer_list"],

@@ -1,1 +1,175 @@
-//! (filled in by its first commit)
+//! The HTTP API: routes, who may call them, and the shapes of answers (`docs/spec/director-api.md`).
+//!
+//! Handlers here check the caller, read the request, ask a room or the store, and answer; long work is queued
+//! as a task and answered with a redirect. No handler holds state of its own, so any director of an
+//! environment can answer any request.
+
+mod answer;
+mod blobs;
+mod certificates;
+mod configs;
+mod deployments;
+mod events;
+mod info;
+mod misc;
+mod request;
+mod serve;
+mod tasks;
+mod typed_configs;
+mod uploads;
+
+pub use serve::{Server, serve};
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{delete, get, post};
+
+use crate::auth::Authenticator;
+use crate::services::Services;
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct Api {
+    pub services: Arc<Services>,
+    pub auth: Authenticator,
+}
+
+impl Api {
+    pub fn new(services: Arc<Services>) -> Api {
+        let auth = Authenticator::new(&services.settings.users);
+        Api { services, auth }
+    }
+
+    pub(crate) fn uuid(&self) -> &str {
+        &self.services.director_uuid
+    }
+}
+
+/// Largest body of a request that is read into memory (manifests, configs). Uploads are streamed to files.
+const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// All routes. A known path with another method is "no such endpoint", as in the original.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/info", get(info::info))
+        .route("/metrics", get(misc::metrics))
+        .merge(task_routes())
+        .merge(config_routes())
+        .merge(deployment_routes())
+        .merge(upload_routes())
+        .merge(other_routes())
+        .fallback(answer::no_such_path)
+        .method_not_allowed_fallback(answer::no_such_path)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(api)
+}
+
+fn task_routes() -> Router<Api> {
+    Router::new()
+        .route("/tasks", get(tasks::list))
+        .route("/tasks/cancel", post(tasks::cancel_many))
+        .route("/tasks/{id}", get(tasks::show))
+        .route("/tasks/{id}/output", get(tasks::output))
+        .route("/task/{id}", delete(tasks::cancel))
+}
+
+fn config_routes() -> Router<Api> {
+    Router::new()
+        .route(
+            "/configs",
+            get(configs::list)
+                .post(configs::put)
+                .delete(configs::delete_all),
+        )
+        .route("/configs/diff", post(configs::diff))
+        .route(
+            "/configs/{id}",
+            get(configs::show).delete(configs::delete_one),
+        )
+        .route(
+            "/cloud_configs",
+            get(typed_configs::list_cloud).post(typed_configs::put_cloud),
+        )
+        .route("/cloud_configs/diff", post(typed_configs::diff_cloud))
+        .route(
+            "/runtime_configs",
+            get(typed_configs::list_runtime).post(typed_configs::put_runtime),
+        )
+        .route("/runtime_configs/diff", post(typed_configs::diff_runtime))
+        .route(
+            "/cpi_configs",
+            get(typed_configs::list_cpi).post(typed_configs::put_cpi),
+        )
+        .route("/cpi_configs/diff", post(typed_configs::diff_cpi))
+        .route("/deployment_configs", get(configs::of_deployments))
+}
+
+fn deployment_routes() -> Router<Api> {
+    Router::new()
+        .route(
+            "/deployments",
+            get(deployments::list).post(deployments::deploy),
+        )
+        .route(
+            "/deployments/{name}",
+            get(deployments::show).delete(deployments::delete),
+        )
+        .route("/deployments/{name}/diff", post(deployments::diff))
+        .route(
+            "/deployments/{name}/certificate_expiry",
+            get(misc::empty_deployment_list),
+        )
+        .route("/deployments/{name}/variables", get(misc::variables))
+        .route("/deployments/{name}/problems", get(misc::problems))
+        .route("/deployments/{name}/snapshots", get(misc::snapshots))
+        .route("/deployed_variables/{*name}", get(misc::deployed_variables))
+}
+
+fn upload_routes() -> Router<Api> {
+    Router::new()
+        .route(
+            "/releases",
+            get(uploads::list_releases).post(uploads::upload_release),
+        )
+        .route(
+            "/releases/{name}",
+            get(uploads::show_release).delete(uploads::delete_release),
+        )
+        .route("/packages/matches", post(uploads::package_matches))
+        .route(
+            "/packages/matches_compiled",
+            post(uploads::compiled_package_matches),
+        )
+        .route(
+            "/stemcells",
+            get(uploads::list_stemcells).post(uploads::upload_stemcell),
+        )
+        .route(
+            "/stemcells/{name}/{version}",
+            delete(uploads::delete_stemcell),
+        )
+        .route("/stemcell_uploads", post(uploads::stemcell_needed))
+        .route("/resources/{id}", get(blobs::resource))
+        .route(
+            "/signed/{*id}",
+            get(blobs::signed_get).put(blobs::signed_put),
+        )
+}
+
+fn other_routes() -> Router<Api> {
+    Router::new()
+        .route("/locks", get(misc::locks))
+        .route("/events", get(events::list).post(events::create))
+        .route("/events/{id}", get(events::show))
+        .route(
+            "/resurrection",
+            get(misc::resurrection).put(misc::set_resurrection),
+        )
+        .route("/disks", get(misc::orphan_disks))
+        .route("/orphan_disks", get(misc::orphan_disks))
+        .route("/orphaned_vms", get(misc::orphaned_vms))
+        .route("/networks", get(misc::networks))
+        .route("/director/certificate_expiry", get(certificates::expiry))
+}

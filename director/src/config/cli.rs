@@ -44,7 +44,7 @@ pub fn main() -> anyhow::Result<()> {
     if check {
         return print("the settings are fine");
     }
-    crate::services::run(settings)
+    crate::run::run(settings)
 }
 
 fn hash_password() -> anyhow::Result<()> {

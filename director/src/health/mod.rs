@@ -1,1 +1,10 @@
-//! (filled in by its first commit)
+//! The health monitor: what agents say of themselves, unasked (`docs/spec/operations.md` §4).
+//!
+//! Subscribes to heartbeats, alerts and shutdown notices; keeps the last state of each agent for listings;
+//! turns alerts into audit events; marks agents unresponsive that have been silent too long. It holds nothing
+//! that can't be lost: a restarted director hears from every agent within 30 seconds. The resurrector will be a
+//! reconciler beside [`Monitor::unresponsive`].
+
+mod monitor;
+
+pub use monitor::{Heard, Monitor};

@@ -182,3 +182,33 @@ impl Store {
         Ok(done.rows_affected())
     }
 }
+
+/// A config that a deployment was made with.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct DeploymentConfigRow {
+    pub deployment_id: i64,
+    pub deployment: String,
+    pub teams: Vec<String>,
+    pub config_id: i64,
+    #[sqlx(rename = "type")]
+    pub kind: String,
+    pub name: String,
+}
+
+impl Store {
+    /// The configs of the named deployments' last success.
+    pub async fn deployment_configs(
+        &self,
+        deployments: &[String],
+    ) -> Result<Vec<DeploymentConfigRow>, Error> {
+        sqlx::query_as(
+            "select d.id as deployment_id, d.name as deployment, d.teams, c.id as config_id, c.type, c.name
+             from deployments d join deployment_configs dc on dc.deployment_id = d.id
+               join configs c on c.id = dc.config_id
+             where d.name = any($1) order by d.name, c.type, c.name, c.id",
+        )
+        .bind(deployments)
+        .fetch_all(self.pool())
+        .await
+    }
+}

@@ -6,20 +6,24 @@
 //! (ARCHITECTURE §3).
 
 pub mod addresses;
+pub mod agents;
 pub mod attributes;
 pub mod audit;
 pub mod blobs;
+pub mod catalogue;
 pub mod compiled_packages;
 pub mod configs;
 pub mod deployments;
 pub mod disks;
 pub mod instances;
 pub mod locks;
+pub mod orphans;
 pub mod output;
 pub mod releases;
 pub mod stemcells;
 pub mod steps;
 pub mod tasks;
+pub mod versions;
 pub mod vms;
 
 use std::str::FromStr;
@@ -37,6 +41,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 #[derive(Clone)]
 pub struct Store {
     pool: PgPool,
+    record_events: bool,
 }
 
 impl Store {
@@ -57,7 +62,17 @@ impl Store {
             .connect_with(options)
             .await?;
         MIGRATIONS.run(&pool).await?;
-        Ok(Store { pool })
+        Ok(Store {
+            pool,
+            record_events: true,
+        })
+    }
+
+    /// With `false` no audit event is recorded.
+    #[must_use]
+    pub fn recording_events(mut self, record: bool) -> Store {
+        self.record_events = record;
+        self
     }
 
     /// For the functions of this module's files that take an executor.

@@ -22,6 +22,7 @@ mod context;
 pub mod dispatch;
 mod engine;
 pub mod output;
+pub mod retention;
 mod steps;
 
 pub use crate::store::tasks::{Fence, NewTask, Task};

@@ -1,0 +1,28 @@
+//! `GET /info`: what the director is; no credentials needed (director-api.md §6).
+
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::json;
+
+use super::Api;
+use super::answer::json_ok;
+use super::request::Caller;
+
+pub async fn info(State(api): State<Api>, caller: Option<Caller>) -> Response {
+    let settings = &api.services.settings;
+    json_ok(&json!({
+        "name": settings.name,
+        "uuid": api.services.director_uuid,
+        "version": format!("{} (00000000)", crate::VERSION),
+        "user": caller.map(|caller| caller.0.user),
+        "cpi": settings.cpi_name(),
+        "stemcell_os": "-",
+        "stemcell_version": "-",
+        "user_authentication": {"type": "basic", "options": {}},
+        "features": {
+            "local_dns": {"status": true, "extras": {"domain_name": settings.dns_domain}},
+            "snapshots": {"status": false},
+            "config_server": {"status": false, "extras": {"urls": []}},
+        },
+    }))
+}

@@ -1,0 +1,193 @@
+//! Small reads: locks, resurrection switch, orphans, metrics, and lists that are empty until their rooms exist.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::answer::{Answer, Refusal, empty, json_ok, plain, time_text};
+use super::deployments::find;
+use super::request::{Caller, JsonBody, Query};
+use crate::auth::{Access, Permission};
+
+/// `GET /locks` (director-api.md §19.1)
+pub async fn locks(State(api): State<Api>, caller: Caller) -> Answer {
+    caller.require(&api, Permission::Read)?;
+    let list: Vec<Value> = api
+        .services
+        .store
+        .list_locks()
+        .await?
+        .iter()
+        .map(|lock| {
+            // lock:<type>:<resource>[:<resource>…]
+            let mut parts = lock.name.split(':').skip(1);
+            json!({
+                "type": parts.next().unwrap_or_default(),
+                "resource": parts.collect::<Vec<_>>(),
+                "timeout": format!("{}.{:06}", lock.expires_at.timestamp(), lock.expires_at.timestamp_subsec_micros()),
+                "task_id": lock.task_id.map(|id| id.to_string()).unwrap_or_default(),
+            })
+        })
+        .collect();
+    Ok(json_ok(&list))
+}
+
+/// Attribute that holds the director-wide switch.
+const PAUSED: &str = "resurrection_paused";
+
+pub async fn resurrection(State(api): State<Api>, caller: Caller) -> Answer {
+    caller.require(&api, Permission::Admin)?;
+    let paused = api.services.store.attribute(PAUSED).await?;
+    Ok(json_ok(
+        &json!({"resurrection": paused.as_deref() != Some("true")}),
+    ))
+}
+
+pub async fn set_resurrection(
+    State(api): State<Api>,
+    caller: Caller,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    caller.require(&api, Permission::Admin)?;
+    let paused = body
+        .get("resurrection_paused")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
+    api.services
+        .store
+        .set_attribute(PAUSED, if paused { "true" } else { "false" })
+        .await?;
+    Ok(empty(StatusCode::OK))
+}
+
+pub async fn orphan_disks(State(api): State<Api>, caller: Caller) -> Answer {
+    caller.require(&api, Permission::Admin)?;
+    let list: Vec<Value> = api
+        .services
+        .store
+        .orphan_disks()
+        .await?
+        .iter()
+        .map(|disk| {
+            json!({
+                "disk_cid": disk.cid,
+                "size": disk.size,
+                "az": disk.az,
+                "deployment_name": disk.deployment_name,
+                "instance_name": disk.instance_name,
+                "cloud_properties": disk.cloud_properties,
+                "orphaned_at": time_text(disk.orphaned_at),
+            })
+        })
+        .collect();
+    Ok(json_ok(&list))
+}
+
+pub async fn orphaned_vms(State(api): State<Api>, caller: Caller) -> Answer {
+    caller.require(&api, Permission::Admin)?;
+    let list: Vec<Value> = api
+        .services
+        .store
+        .orphan_vms()
+        .await?
+        .iter()
+        .map(|vm| {
+            json!({
+                "az": vm.az,
+                "cid": vm.cid,
+                "deployment_name": vm.deployment_name,
+                "instance_name": vm.instance_name,
+                "ip_addresses": vm.ip_addresses,
+                "orphaned_at": time_text(vm.orphaned_at),
+            })
+        })
+        .collect();
+    Ok(json_ok(&list))
+}
+
+/// Managed networks are not made by this director, so none is orphaned.
+pub async fn networks(State(api): State<Api>, caller: Caller, query: Query) -> Answer {
+    caller.require(&api, Permission::Admin)?;
+    if query.flag("orphaned") {
+        return Ok(json_ok(&json!([])));
+    }
+    let text = "listing active networks is not implemented";
+    Err(Refusal::Text(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        text.into(),
+    ))
+}
+
+/// No snapshots are taken yet.
+pub async fn snapshots(State(api): State<Api>, caller: Caller, Path(name): Path<String>) -> Answer {
+    find(&api, &caller, &name, Access::Admin).await?;
+    Ok(json_ok(&json!([])))
+}
+
+/// `GET /deployments/:d/variables`: variables of all kept sets.
+pub async fn variables(State(api): State<Api>, caller: Caller, Path(name): Path<String>) -> Answer {
+    let deployment = find(&api, &caller, &name, Access::Admin).await?;
+    let rows = api.services.store.variables_of(deployment.id).await?;
+    let list: Vec<Value> = rows
+        .iter()
+        .map(|(id, name)| json!({"id": id, "name": name}))
+        .collect();
+    Ok(json_ok(&list))
+}
+
+pub async fn deployed_variables(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer {
+    caller.require(&api, Permission::ListDeployments)?;
+    let rows = api.services.store.deployments_with_variable(&name).await?;
+    let list: Vec<Value> = rows
+        .iter()
+        .filter(|(_, teams, _)| caller.allows(&api, Access::Read, teams))
+        .map(|(name, _, version)| json!({"name": name, "version": version}))
+        .collect();
+    Ok(json_ok(&json!({"deployments": list})))
+}
+
+/// Certificates among the variables: none are known without a config server.
+pub async fn empty_deployment_list(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer {
+    find(&api, &caller, &name, Access::Read).await?;
+    Ok(json_ok(&json!([])))
+}
+
+/// Problems found by scans and still open, oldest first (director-api.md §14).
+pub async fn problems(State(api): State<Api>, caller: Caller, Path(name): Path<String>) -> Answer {
+    let deployment = find(&api, &caller, &name, Access::Admin).await?;
+    let rows = api.services.store.open_problems(deployment.id).await?;
+    let list: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "id": row.id,
+                "type": row.kind,
+                "data": row.data,
+                "description": row.description,
+                "resolutions": [{"name": "ignore", "plan": "Skip for now"}],
+                "instance_group": null,
+            })
+        })
+        .collect();
+    Ok(json_ok(&list))
+}
+
+/// Prometheus metrics. Needs the read permission: the original serves them on a port of their own.
+pub async fn metrics(State(api): State<Api>, caller: Option<Caller>) -> Result<Response, Refusal> {
+    let Some(caller) = caller else {
+        return Ok(super::request::not_authorized("/metrics"));
+    };
+    caller.require(&api, Permission::Read)?;
+    let text = crate::metrics::render(&api.services).await?;
+    Ok(plain(StatusCode::OK, "text/plain; version=0.0.4", text))
+}

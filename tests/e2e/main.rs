@@ -1,0 +1,8 @@
+//! End to end: the processes themselves, real containers, the CLI as a person uses it.
+//!
+//! `scripts/test` runs this inside a network namespace without a route out.
+
+mod bad_input;
+mod crash;
+mod guestbook;
+mod plain;
