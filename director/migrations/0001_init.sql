@@ -198,8 +198,8 @@ create table jobs (
   fingerprint text not null,
   sha1 text not null,
   blob_id text not null,
-  -- job.MF as JSON: templates, properties, packages, consumes, provides
-  spec jsonb not null default '{}',
+  -- job.MF as JSON: templates, properties, packages, consumes, provides. json, not jsonb: the order of its keys counts
+  spec json not null default '{}',
   unique (release_id, name, version)
 );
 
@@ -396,6 +396,16 @@ create table ip_addresses (
   created_at timestamptz not null default now()
 );
 create index ip_addresses_instance on ip_addresses (instance_id);
+
+-- What an instance's templates rendered to, by what they were rendered from: unchanged input is not rendered again.
+create table rendered_hashes (
+  instance_uuid text primary key references instances (uuid) on delete cascade,
+  -- SHA-256 over context, DNS tables and the digests of the jobs' archives
+  input_sha256 text not null,
+  configuration_hash text not null,
+  -- template hash by job name
+  template_hashes jsonb not null
+);
 
 create table rendered_archives (
   id bigint generated always as identity primary key,

@@ -22,4 +22,6 @@ pub use archive::archive;
 pub use error::{Error, JobError, RenderErrors, deployment_errors};
 pub use pool::{Options, Pool};
 pub use rendered::{RenderedFile, RenderedInstance, RenderedJob};
-pub use request::{JobSources, ProvidedLink, RenderJob, RenderRequest, Template};
+pub use request::{
+    JobInput, JobSources, ProvidedLink, RenderJob, RenderRequest, Template, input_digest,
+};

@@ -25,30 +25,6 @@ pub struct JobSources {
     pub monit: Vec<u8>,
     /// In the order of the job's spec.
     pub templates: Vec<Template>,
-    digest: [u8; 32],
-}
-
-impl JobSources {
-    /// Puts a job's templates together.
-    pub fn new(monit: Vec<u8>, templates: Vec<Template>) -> Self {
-        let mut hash = Sha256::new();
-        let mut piece = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
-        };
-        piece(&monit);
-        for template in &templates {
-            piece(template.source.as_bytes());
-            piece(template.target.as_bytes());
-            piece(&template.content);
-        }
-        let digest = hash.finalize().into();
-        Self {
-            monit,
-            templates,
-            digest,
-        }
-    }
 }
 
 /// A link that a job offers in this instance group, for `.bosh/links.json`.
@@ -88,31 +64,49 @@ pub struct RenderRequest {
     pub jobs: Vec<RenderJob>,
 }
 
-impl RenderRequest {
-    /// Names everything that the outcome depends on: requests with the same digest render to the same files.
-    pub fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        let mut piece = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
-        };
-        // Changes whenever the evaluation itself does.
-        piece(crate::worker::SCRIPT.as_bytes());
-        piece(self.context.to_string().as_bytes());
-        piece(self.dns.to_string().as_bytes());
-        for job in &self.jobs {
-            piece(job.name.as_bytes());
-            let (name, version) = job.release.clone().unwrap_or_default();
-            piece(name.as_bytes());
-            piece(version.as_bytes());
-            piece(&job.sources.digest);
-            for link in &job.provides {
-                piece(format!("{link:?}").as_bytes());
+/// One job as far as the outcome depends on it, for [`input_digest`]: nothing has to be fetched to know this.
+#[derive(Debug, Clone, Copy)]
+pub struct JobInput<'a> {
+    /// The job's name.
+    pub name: &'a str,
+    /// Name and version of its release.
+    pub release: (&'a str, &'a str),
+    /// Names its templates: the digest of its archive, or its fingerprint.
+    pub templates: &'a str,
+    /// The links it offers.
+    pub provides: &'a [ProvidedLink],
+}
+
+/// Names everything that rendering an instance depends on: the same digest means the same files.
+pub fn input_digest<'a>(
+    context: &Value,
+    dns: &Value,
+    jobs: impl IntoIterator<Item = JobInput<'a>>,
+) -> String {
+    let mut hash = Sha256::new();
+    let mut piece = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    // Changes whenever the evaluation itself does.
+    piece(crate::worker::SCRIPT.as_bytes());
+    piece(context.to_string().as_bytes());
+    piece(dns.to_string().as_bytes());
+    for job in jobs {
+        for text in [job.name, job.release.0, job.release.1, job.templates] {
+            piece(text.as_bytes());
+        }
+        for link in job.provides {
+            for text in [&link.name, &link.kind, &link.group] {
+                piece(text.as_bytes());
             }
         }
-        hex::encode(hash.finalize())
+        piece(b"end of job");
     }
+    hex::encode(hash.finalize())
+}
 
+impl RenderRequest {
     /// The line for the worker.
     pub(crate) fn to_line(&self) -> String {
         let jobs: Vec<Value> = self.jobs.iter().map(job_json).collect();

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use templates::{
-    Error, JobSources, Options, Pool, RenderJob, RenderRequest, Template, deployment_errors,
+    Error, JobInput, JobSources, Options, Pool, RenderJob, RenderRequest, Template,
+    deployment_errors, input_digest,
 };
 
 fn request(monit: &str, templates: &[(&str, &str)]) -> RenderRequest {
@@ -21,10 +22,10 @@ fn request(monit: &str, templates: &[(&str, &str)]) -> RenderRequest {
         jobs: vec![RenderJob {
             name: "zeta".to_owned(),
             release: None,
-            sources: Arc::new(JobSources::new(
-                monit.as_bytes().to_vec(),
-                templates.collect(),
-            )),
+            sources: Arc::new(JobSources {
+                monit: monit.as_bytes().to_vec(),
+                templates: templates.collect(),
+            }),
             provides: Vec::new(),
         }],
     }
@@ -129,7 +130,7 @@ async fn errors_are_gathered_over_jobs_and_instance_groups_in_the_original_shape
 }
 
 #[tokio::test]
-async fn the_archive_and_the_request_digest_depend_on_content_only() {
+async fn the_archive_and_the_input_digest_depend_on_content_only() {
     let pool = Pool::new(Options::default());
     let rendered = pool.render(&good()).await.unwrap();
     let archive = templates::archive(&rendered).unwrap();
@@ -147,8 +148,25 @@ async fn the_archive_and_the_request_digest_depend_on_content_only() {
         names,
         ["zeta/monit", "zeta/bin/a.erb", "zeta/.bosh/links.json"]
     );
-    assert_eq!(good().digest(), good().digest());
-    let mut other = good();
-    other.context["index"] = json!(1);
-    assert_ne!(other.digest(), good().digest());
+    let digest = |context: serde_json::Value, templates: &str| {
+        let job = JobInput {
+            name: "zeta",
+            release: ("r", "1"),
+            templates,
+            provides: &[],
+        };
+        input_digest(&context, &json!(null), [job])
+    };
+    assert_eq!(
+        digest(json!({"index": 0}), "a"),
+        digest(json!({"index": 0}), "a")
+    );
+    assert_ne!(
+        digest(json!({"index": 0}), "a"),
+        digest(json!({"index": 1}), "a")
+    );
+    assert_ne!(
+        digest(json!({"index": 0}), "a"),
+        digest(json!({"index": 0}), "b")
+    );
 }

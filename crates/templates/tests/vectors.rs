@@ -39,10 +39,10 @@ fn job(case: &Value, job: &Value) -> RenderJob {
                 text(&release["version"]).to_owned(),
             )
         }),
-        sources: Arc::new(JobSources::new(
-            text(&job["monit"]).as_bytes().to_vec(),
-            templates.collect(),
-        )),
+        sources: Arc::new(JobSources {
+            monit: text(&job["monit"]).as_bytes().to_vec(),
+            templates: templates.collect(),
+        }),
         // The planner does this lookup.
         provides: provides
             .filter(|link| link["instance_group"] == case["spec"]["name"])
@@ -99,7 +99,10 @@ async fn check_template(pool: &Pool, case: &Value) {
     let job = RenderJob {
         name: job_name.to_owned(),
         release: None,
-        sources: Arc::new(JobSources::new(Vec::new(), vec![template])),
+        sources: Arc::new(JobSources {
+            monit: Vec::new(),
+            templates: vec![template],
+        }),
         provides: Vec::new(),
     };
     let result = errors(pool.render(&request(case, context, vec![job])).await);

@@ -137,6 +137,7 @@ fn upload_routes() -> Router<Api> {
             "/releases/{name}",
             get(uploads::show_release).delete(uploads::delete_release),
         )
+        .route("/jobs", get(uploads::show_job))
         .route("/packages/matches", post(uploads::package_matches))
         .route(
             "/packages/matches_compiled",

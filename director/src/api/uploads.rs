@@ -8,16 +8,16 @@
 use axum::extract::{Path, Request, State};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, Uri};
-use manifest::yaml::Value as Yaml;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use super::Api;
-use super::answer::{Answer, Refusal, json_ok, no_endpoint, to_task};
-use super::request::{Caller, JsonBody, Query, YamlBody, bad_json, content_type};
+use super::answer::{Answer, Refusal, empty, json_ok, no_endpoint, to_task};
+use super::request::{Caller, JsonBody, Query, YamlBody, bad_json, content_type, context_id};
 use crate::auth::Permission;
-use crate::configs::parse_manifest;
 use crate::error::{Error, code};
+use crate::releases;
+use crate::stemcells;
 use crate::store::tasks::NewTask;
 use crate::tasks::enqueue;
 
@@ -165,6 +165,7 @@ async fn queue(
     args: Value,
     pinned_to: Option<String>,
 ) -> Answer {
+    let context_id = context_id(headers)?;
     let task = enqueue(
         &api.services.store,
         NewTask {
@@ -173,6 +174,7 @@ async fn queue(
             user: caller.0.user,
             args,
             pinned_to,
+            context_id,
             ..NewTask::default()
         },
     )
@@ -182,31 +184,7 @@ async fn queue(
 
 pub async fn list_releases(State(api): State<Api>, caller: Caller) -> Answer {
     caller.require(&api, Permission::ReadReleases)?;
-    let rows = api.services.store.release_listing().await?;
-    let mut list: Vec<Value> = Vec::new();
-    let mut rows = rows.into_iter().peekable();
-    while let Some(first) = rows.peek() {
-        let name = first.name.clone();
-        let mut versions = Vec::new();
-        while let Some(row) = rows.next_if(|row| row.name == name) {
-            versions.push(row);
-        }
-        versions.sort_by_key(|row| domain::ReleaseVersion::parse(&row.version).ok());
-        let versions: Vec<Value> = versions
-            .iter()
-            .map(|row| {
-                json!({
-                    "version": row.version,
-                    "commit_hash": row.commit_hash,
-                    "uncommitted_changes": row.uncommitted_changes,
-                    "currently_deployed": row.currently_deployed,
-                    "job_names": row.job_names,
-                })
-            })
-            .collect();
-        list.push(json!({"name": name, "release_versions": versions}));
-    }
-    Ok(json_ok(&list))
+    Ok(json_ok(&releases::list(&api.services).await?))
 }
 
 pub async fn show_release(
@@ -216,43 +194,28 @@ pub async fn show_release(
     query: Query,
 ) -> Answer {
     caller.require(&api, Permission::ReadReleases)?;
-    let store = &api.services.store;
-    let listing = store.release_listing().await?;
-    let of_name: Vec<_> = listing.iter().filter(|row| row.name == name).collect();
-    if of_name.is_empty() {
-        return Err(no_release(&name).into());
-    }
-    let Some(wanted) = query.text("version") else {
-        let versions: Vec<&str> = of_name.iter().map(|row| row.version.as_str()).collect();
-        let (jobs, packages) = store.release_summary(&name).await?;
-        return Ok(json_ok(
-            &json!({"packages": packages, "jobs": jobs, "versions": versions}),
-        ));
+    let shown = match query.text("version") {
+        Some(version) => releases::inspect(&api.services, &name, &version).await?,
+        None => releases::summary(&api.services, &name).await?,
     };
-    let normalised = domain::ReleaseVersion::parse(&wanted)
-        .ok()
-        .map(|version| version.as_str().to_owned());
-    let row = of_name
-        .iter()
-        .find(|row| row.version == wanted)
-        .or_else(|| {
-            of_name
-                .iter()
-                .find(|row| Some(&row.version) == normalised.as_ref())
-        })
-        .ok_or_else(|| {
-            let message = format!("Release version '{name}/{wanted}' doesn't exist");
-            Error::new(code::RELEASE_VERSION_NOT_FOUND, message)
-        })?;
-    let (jobs, packages) = store.release_contents(row.version_id).await?;
-    Ok(json_ok(&json!({"jobs": jobs, "packages": packages})))
+    Ok(json_ok(&shown))
 }
 
-fn no_release(name: &str) -> Error {
-    Error::new(
-        code::RELEASE_NOT_FOUND,
-        format!("Release '{name}' doesn't exist"),
-    )
+/// `GET /jobs?name=…&release_name=…&fingerprint=…`: both refusals have an empty body.
+pub async fn show_job(State(api): State<Api>, caller: Caller, query: Query) -> Answer {
+    caller.require(&api, Permission::ReadReleases)?;
+    let wanted = (
+        query.text("name"),
+        query.text("release_name"),
+        query.text("fingerprint"),
+    );
+    let (Some(name), Some(release), Some(fingerprint)) = wanted else {
+        return Ok(empty(StatusCode::BAD_REQUEST));
+    };
+    match releases::find_job(&api.services, &release, &name, &fingerprint).await? {
+        Some(job) => Ok(json_ok(&job)),
+        None => Ok(empty(StatusCode::NOT_FOUND)),
+    }
 }
 
 pub async fn delete_release(
@@ -263,27 +226,16 @@ pub async fn delete_release(
     headers: HeaderMap,
 ) -> Answer {
     caller.require(&api, Permission::Admin)?;
-    if !api
-        .services
-        .store
-        .release_listing()
-        .await?
-        .iter()
-        .any(|row| row.name == name)
-    {
-        return Err(no_release(&name).into());
-    }
+    releases::find(&api.services, &name).await?;
     let version = query.text("version");
-    let what = version
-        .as_ref()
-        .map_or_else(|| name.clone(), |version| format!("{name}/{version}"));
     let args = json!({"name": name, "version": version, "force": query.flag("force")});
+    let description = format!("delete release: {name}");
     queue(
         &api,
         caller,
         &headers,
         "delete_release",
-        &format!("delete release: {what}"),
+        &description,
         args,
         None,
     )
@@ -292,23 +244,7 @@ pub async fn delete_release(
 
 pub async fn list_stemcells(State(api): State<Api>, caller: Caller) -> Answer {
     caller.require(&api, Permission::ReadStemcells)?;
-    let rows = api.services.store.stemcell_listing().await?;
-    let list: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            json!({
-                "name": row.name,
-                "operating_system": row.operating_system,
-                "version": row.version,
-                "cid": row.cid,
-                "cpi": row.cpi,
-                "deployments": row.deployments.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
-                "api_version": row.api_version,
-                "id": row.id,
-            })
-        })
-        .collect();
-    Ok(json_ok(&list))
+    Ok(json_ok(&stemcells::list(&api.services).await?))
 }
 
 /// `POST /stemcell_uploads`: must this stemcell be sent?
@@ -331,12 +267,8 @@ pub async fn stemcell_needed(
             .and_then(Value::as_str)
             .ok_or_else(|| missing(field))
     };
-    let (name, version) = (text("name")?, text("version")?);
-    let rows = api.services.store.stemcell_listing().await?;
-    let known = rows
-        .iter()
-        .any(|row| row.name == name && row.version == version && row.cid.is_some());
-    Ok(json_ok(&json!({"needed": !known})))
+    let needed = stemcells::is_needed(&api.services, text("name")?, text("version")?).await?;
+    Ok(json_ok(&json!({"needed": needed})))
 }
 
 pub async fn delete_stemcell(
@@ -368,42 +300,17 @@ pub async fn package_matches(
     YamlBody(body): YamlBody,
 ) -> Answer {
     caller.require(&api, Permission::Admin)?;
-    let manifest = parse_manifest(&body)?;
-    let fingerprints = fingerprints(&manifest, "packages")?;
-    let store = &api.services.store;
-    if let (Some(name), Some(version)) = (text(&manifest, "name"), text(&manifest, "version"))
-        && store.release_upload_incomplete(&name, &version).await?
-    {
-        return Ok(json_ok(&json!([])));
-    }
-    Ok(json_ok(&store.stored_packages(&fingerprints).await?))
+    Ok(json_ok(&releases::matches(&api.services, &body).await?))
 }
 
-/// The same for compiled packages; nothing is promised that an upload could not do without.
+/// The same for compiled packages.
 pub async fn compiled_package_matches(
     State(api): State<Api>,
     caller: Caller,
     YamlBody(body): YamlBody,
 ) -> Answer {
     caller.require(&api, Permission::Admin)?;
-    let manifest = parse_manifest(&body)?;
-    fingerprints(&manifest, "compiled_packages")?;
-    Ok(json_ok(&json!([])))
-}
-
-fn text(manifest: &Yaml, key: &str) -> Option<String> {
-    manifest.get(key).and_then(manifest::yaml::scalar_text)
-}
-
-fn fingerprints(manifest: &Yaml, section: &str) -> Result<Vec<String>, Error> {
-    match manifest.get(section) {
-        Some(Yaml::Sequence(packages)) => Ok(packages
-            .iter()
-            .filter_map(|package| text(package, "fingerprint"))
-            .collect()),
-        _ => Err(Error::new(
-            code::BAD_MANIFEST,
-            "Manifest doesn't have a usable packages section",
-        )),
-    }
+    Ok(json_ok(
+        &releases::matches_compiled(&api.services, &body).await?,
+    ))
 }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::Context;
 use crate::error::Error;
+use crate::{releases, stemcells};
 
 /// Does the work of one type of task.
 ///
@@ -17,8 +18,11 @@ pub trait Handler: Send + Sync {
 
 /// The handler of a task type; `None` for types of another version of the director.
 pub fn handler(kind: &str) -> Option<Box<dyn Handler>> {
-    #[allow(clippy::match_single_binding)] // rooms add their lines
-    match kind {
-        _ => None,
-    }
+    Some(match kind {
+        "update_release" => Box::new(releases::Upload),
+        "delete_release" => Box::new(releases::Delete),
+        "update_stemcell" => Box::new(stemcells::Upload),
+        "delete_stemcell" => Box::new(stemcells::Delete),
+        _ => return None,
+    })
 }
