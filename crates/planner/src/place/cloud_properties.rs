@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use domain::CpiName;
-use manifest::documents::{Az, CloudConfig, DeploymentManifest, Problem, VmResources, VmSpec};
+use manifest::documents::{Az, Problem, VmResources, VmSpec};
 
 use crate::catalogue::Hash;
-use crate::input::DesiredDeployment;
+use crate::input::{DesiredDeployment, PlanningInput};
 
 /// What the director must ask the CPIs (`calculate_vm_cloud_properties`) before planning, each pair once.
-pub fn needed_vm_resources(
-    manifest: &DeploymentManifest,
-    cloud: &CloudConfig,
-) -> Vec<(CpiName, VmResources)> {
+pub fn needed_vm_resources(input: &PlanningInput) -> Vec<(CpiName, VmResources)> {
+    let DesiredDeployment {
+        manifest, cloud, ..
+    } = &input.desired;
     let cpi_of = |az: Option<&domain::AzName>| {
         let cpi = az.and_then(|az| cloud.az(az)).and_then(|az| az.cpi.clone());
         cpi.unwrap_or_else(|| CpiName::new(""))

@@ -8,12 +8,14 @@ mod waves;
 
 use std::collections::BTreeMap;
 
-use domain::{AzName, CpiName, InstanceGroupName, InstanceUuid, StemcellCid, StemcellName};
-use manifest::documents::{Lifecycle, Problems, RequestedState, WatchTime};
+use domain::{
+    AzName, CpiName, DeploymentName, InstanceGroupName, InstanceUuid, StemcellCid, StemcellName,
+};
+use manifest::documents::{Lifecycle, Problem, Problems, RequestedState, WatchTime};
 
 use crate::catalogue::Hash;
 use crate::change::{Action, Change, ChangeKind};
-use crate::input::{CurrentInstance, InstanceState, PlanningInput};
+use crate::input::{CurrentDeployment, CurrentInstance, InstanceState, PlanningInput};
 use crate::placement::{PlacedGroup, PlacedInstance, Placement, RenderedInstance, Reservation};
 use crate::plan::{AddressPlan, DeletionPlan, DeploymentPlan, InstancePlan, PLANNER_VERSION};
 use crate::report::Report;
@@ -58,7 +60,7 @@ pub fn plan(
         known
             .map(|row| {
                 let skip_drain = input.options.skip_drain.covers(&row.group);
-                instances.push(deletion(input, row, skip_drain, false));
+                instances.push(deletion(&placement.deployment, row, skip_drain, false));
                 instances.len() - 1
             })
             .collect()
@@ -107,33 +109,34 @@ pub fn plan(
     problems.or((plan, report))
 }
 
-/// Deletes all instances of a deployment, by its rows alone.
+/// Deletes all instances of a deployment, by its rows alone. Whether failures are forgiven (`force`) is the
+/// executor's: an ignored instance stops even a forced deletion.
 ///
 /// # Errors
-/// 190021 when one of them is ignored.
+/// 190021 when an instance is ignored.
 pub fn plan_deletion(
-    deployment: &domain::DeploymentName,
-    rows: &[CurrentInstance],
+    deployment: &DeploymentName,
+    current: &CurrentDeployment,
     max_threads: u32,
-    root_domain: &str,
-) -> Result<DeletionPlan, manifest::documents::Problem> {
-    if rows.iter().any(|row| row.ignore) {
-        return Err(manifest::documents::Problem::new(
+) -> Result<DeletionPlan, Problems> {
+    if current.instances.iter().any(|row| row.ignore) {
+        return Err(Problem::new(
             190021,
             format!(
                 "You are trying to delete deployment '{deployment}', which contains ignored instance(s). Operation not \
                  allowed."
             ),
-        ));
+        )
+        .hint("Unignore its instances first")
+        .into());
     }
-    let instances = rows
-        .iter()
-        .map(|row| deleted_instance(deployment, root_domain, row, false, true))
-        .collect();
+    let rows = current.instances.iter();
     Ok(DeletionPlan {
         planner_version: PLANNER_VERSION,
         deployment: deployment.clone(),
-        instances,
+        instances: rows
+            .map(|row| deletion(deployment, row, false, true))
+            .collect(),
         max_threads: max_threads.max(1),
     })
 }
@@ -287,24 +290,7 @@ fn action(work: &Work, row: Option<&CurrentInstance>, update: &[crate::step::Ste
 }
 
 fn deletion(
-    input: &PlanningInput,
-    row: &CurrentInstance,
-    skip_drain: bool,
-    with_deployment: bool,
-) -> InstancePlan {
-    let deployment = &input.desired.manifest.name;
-    deleted_instance(
-        deployment,
-        &input.director.root_domain,
-        row,
-        skip_drain,
-        with_deployment,
-    )
-}
-
-fn deleted_instance(
-    deployment: &domain::DeploymentName,
-    root_domain: &str,
+    deployment: &DeploymentName,
     row: &CurrentInstance,
     skip_drain: bool,
     with_deployment: bool,
@@ -313,7 +299,6 @@ fn deleted_instance(
     let spec = stored.unwrap_or_else(|| {
         bare_spec(
             deployment,
-            root_domain,
             &row.group,
             &row.uuid,
             row.index,
@@ -347,8 +332,7 @@ fn deleted_instance(
 
 /// What is known of an instance that never got a VM.
 fn bare_spec(
-    deployment: &domain::DeploymentName,
-    root_domain: &str,
+    deployment: &DeploymentName,
     group: &InstanceGroupName,
     uuid: &InstanceUuid,
     index: u32,
@@ -365,7 +349,7 @@ fn bare_spec(
         jobs: Vec::new(),
         networks: BTreeMap::new(),
         packages: BTreeMap::new(),
-        dns_domain_name: root_domain.to_string(),
+        dns_domain_name: String::new(),
         persistent_disk: 0,
         disks: Vec::new(),
         stemcell: StemcellRef {
