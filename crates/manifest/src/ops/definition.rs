@@ -17,7 +17,7 @@ pub enum DefinitionError {
         /// The file as it was named.
         file: String,
         /// Why.
-        source: Box<yaml::Error>,
+        source: yaml::Error,
     },
     /// The file is YAML, but no list of operations.
     #[error("Deserializing ops file '{file}': yaml: unmarshal errors:\n  {problem}")]
@@ -42,7 +42,7 @@ pub fn parse(text: &str, file: &str) -> Result<Vec<Operation>, DefinitionError> 
     let document =
         yaml::parse_document(text, Dialect::Cli).map_err(|source| DefinitionError::Yaml {
             file: file.to_owned(),
-            source: Box::new(source),
+            source,
         })?;
     let shape = |path: &str, problem: String| {
         let line = document.lines.of(path).unwrap_or(1);

@@ -2,20 +2,26 @@
 
 use std::fmt;
 
+use super::events::Place;
+
 /// A text that can't be read, with the place.
 ///
 /// The display is the command line's (`yaml: line 2: …`); [`Error::psych`] has the director's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+// Boxed: errors of all who read YAML hold one.
+pub struct Error(Box<Detail>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Detail {
     /// What was wrong.
-    pub(super) problem: String,
+    problem: String,
     /// What was being read (`while parsing a block mapping`), if known.
-    pub(super) context: Option<String>,
-    /// Where it was noticed: line and column, both from 1.
-    pub(super) at: (usize, usize),
+    context: Option<String>,
+    /// Where it was noticed.
+    at: Place,
     /// Where the thing that was being read began.
-    pub(super) began: (usize, usize),
-    pub(super) kind: Kind,
+    began: Place,
+    kind: Kind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,33 +35,40 @@ pub(super) enum Kind {
 }
 
 impl Error {
-    pub(super) fn new(problem: impl Into<String>, at: (usize, usize)) -> Self {
+    pub(super) fn new(problem: impl Into<String>, at: Place) -> Self {
         Self::of_kind(Kind::Syntax, problem, at)
     }
 
-    pub(super) fn of_kind(kind: Kind, problem: impl Into<String>, at: (usize, usize)) -> Self {
-        Self {
+    pub(super) fn of_kind(kind: Kind, problem: impl Into<String>, at: Place) -> Self {
+        Self(Box::new(Detail {
             problem: problem.into(),
             context: None,
             at,
             began: at,
             kind,
-        }
+        }))
+    }
+
+    /// Adds what was being read, and where that began.
+    pub(super) fn within(mut self, context: Option<String>, began: Place) -> Self {
+        self.0.context = context;
+        self.0.began = began;
+        self
     }
 
     /// The line (from 1) where it was noticed.
     pub fn line(&self) -> usize {
-        self.at.0
+        self.0.at.0
     }
 
     /// The text without place.
     pub fn problem(&self) -> &str {
-        &self.problem
+        &self.0.problem
     }
 
     /// The class of the original director's error, which stands in front of [`Error::psych`] where it inspects it.
     pub fn psych_class(&self) -> &'static str {
-        match self.kind {
+        match self.0.kind {
             Kind::Class => "Psych::DisallowedClass",
             Kind::Alias(_) => "Psych::BadAlias",
             Kind::Syntax => "Psych::SyntaxError",
@@ -65,20 +78,22 @@ impl Error {
     /// The words of the original director's parser, as they stand in its error descriptions: for instance
     /// `(<unknown>): did not find expected key while parsing a block mapping at line 1 column 1`.
     pub fn psych(&self) -> String {
-        match &self.kind {
-            Kind::Class => self.problem.clone(),
+        let Detail {
+            problem,
+            context,
+            began: (line, column),
+            kind,
+            ..
+        } = &*self.0;
+        match kind {
+            Kind::Class => problem.clone(),
             Kind::Alias(anchor) => format!("Unknown alias: {anchor}"),
             Kind::Syntax => {
-                let (line, column) = self.began;
-                let context = self
-                    .context
+                let context = context
                     .as_ref()
                     .map(|c| format!(" {c}"))
                     .unwrap_or_default();
-                format!(
-                    "(<unknown>): {}{context} at line {line} column {column}",
-                    self.problem
-                )
+                format!("(<unknown>): {problem}{context} at line {line} column {column}")
             }
         }
     }
@@ -86,7 +101,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "yaml: line {}: {}", self.at.0, self.problem)
+        write!(f, "yaml: line {}: {}", self.0.at.0, self.0.problem)
     }
 }
 

@@ -333,11 +333,7 @@ fn explain(failure: Failure, text: &str) -> Error {
     if at.1 == 1 && at.0 > text.lines().count().max(1) {
         at.0 -= 1;
     }
-    Error {
-        context: failure.context,
-        began: failure.began,
-        ..Error::new(failure.problem, at)
-    }
+    Error::new(failure.problem, at).within(failure.context, failure.began)
 }
 
 /// How many values a value holds, itself included.
