@@ -177,8 +177,6 @@ pub struct Cpi {
     /// Sent in the context of every call.
     #[serde(default)]
     pub properties: Map<String, Value>,
-    /// Passed as the executable's first argument, as the original's CPIs want it.
-    pub config_file: Option<PathBuf>,
     /// Environment of the executable, besides PATH.
     #[serde(default)]
     pub env: std::collections::BTreeMap<String, String>,
@@ -310,7 +308,6 @@ impl Settings {
             .as_mut()
             .map(|reload| absolute(&mut reload.pid_file));
         absolute(&mut self.cpi.path);
-        self.cpi.config_file.as_mut().map(absolute);
         self.database.url_file.as_mut().map(absolute);
         self.blobstore.secret_file.as_mut().map(absolute);
 
