@@ -14,6 +14,7 @@ pub mod compiled_packages;
 pub mod configs;
 pub mod deployments;
 pub mod disks;
+pub mod errands;
 pub mod instances;
 pub mod locks;
 pub mod orphans;
