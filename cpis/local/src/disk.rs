@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::isolation;
 use crate::mounts;
 use crate::report::say;
+use crate::runtime;
 use crate::stemcell::remove_tree;
 use crate::store::{DiskKind, DiskRecord, Isolation, Lock, Store, VmRecord};
 
@@ -196,17 +197,7 @@ impl<'a> Disks<'a> {
 
     fn take(&self, vm: &VmRecord, mut disk: DiskRecord) -> Result<(), Error> {
         match vm.isolation {
-            Isolation::Namespaces => {
-                let at = self.mount_point(&vm.cid, &disk.cid)?;
-                mounts::unmount_all(&at)?;
-                match fs_err::remove_dir(&at) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(error.into());
-                    }
-                    _ => {}
-                }
-                self.refuse_if_in_use(vm, &disk)?;
-            }
+            Isolation::Namespaces => self.unmount(vm, &disk)?,
             Isolation::Plain => {
                 let from = self.in_root(&vm.cid, &disk.cid)?;
                 if fs_err::symlink_metadata(&from).is_ok() {
@@ -220,22 +211,29 @@ impl<'a> Disks<'a> {
 
     /// The mount can be gone here and still be held in the container, by the agent's bind mount. Such a disk must not be
     /// attached elsewhere.
-    fn refuse_if_in_use(&self, vm: &VmRecord, disk: &DiskRecord) -> Result<(), Error> {
-        if disk.kind != DiskKind::Image {
-            return Ok(());
+    fn unmount(&self, vm: &VmRecord, disk: &DiskRecord) -> Result<(), Error> {
+        let at = self.mount_point(&vm.cid, &disk.cid)?;
+        let device = mounts::is_mounted(&at)
+            .then(|| mounts::device(&at))
+            .transpose()?;
+        mounts::unmount_all(&at)?;
+        match fs_err::remove_dir(&at) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
         }
-        let image = self.store.disk(&disk.cid)?.join("disk.img");
-        let mut command = tool("losetup", ["-j"]);
-        command.arg(&image);
-        if run(command)?.trim().is_empty() {
-            return Ok(());
+        let held = device.is_some_and(|device| {
+            let init = runtime::init_pid(self.store, vm);
+            disk.kind == DiskKind::Image && init.is_some_and(|init| mounts::holds(init, &device))
+        });
+        if held {
+            self.place(vm, disk)?;
+            return Err(Fault::cloud_error(format!(
+                "Disk '{}' is still mounted inside of VM '{}'; its agent has to unmount it first",
+                disk.cid, vm.cid
+            ))
+            .into());
         }
-        self.place(vm, disk)?;
-        Err(Fault::cloud_error(format!(
-            "Disk '{}' is still mounted inside of VM '{}'; its agent has to unmount it first",
-            disk.cid, vm.cid
-        ))
-        .into())
+        Ok(())
     }
 
     /// Grows a detached disk. What can't be done in place is for the caller to copy.

@@ -1,13 +1,14 @@
 //! What this host allows: namespaces and mounts, or only a chroot. Tried, not guessed.
 
-use nix::mount::{MntFlags, umount2};
 use std::path::Path;
 
 use crate::command::{exists, run, tool};
 use crate::config::{Config, IsolationChoice};
 use crate::error::Error;
+use crate::mounts;
 use crate::report::say;
 use crate::runtime::{Runtime, cgroups_writable};
+use crate::stemcell::remove_tree;
 use crate::store::{Isolation, Store};
 
 /// What was found.
@@ -63,6 +64,9 @@ fn missing(runtime: Option<&Runtime>) -> Option<String> {
     // Proves mounts, interfaces of our own and a process table of our own, all gone with this command.
     attempt.args([
         "--mount-proc",
+        // Not private: a copy of the host's mounts must not keep what is unmounted there meanwhile.
+        "--propagation",
+        "slave",
         "sh",
         "-c",
         "mount -t tmpfs tmpfs /mnt && ip link add vbprobe0 type veth peer name vbprobe1 && ip link add vbprobe2 type bridge",
@@ -119,13 +123,23 @@ pub fn images_mountable(store: &Store) -> bool {
     works
 }
 
+/// Where an image is tried.
+const PROBE: &str = "probe";
+
 fn try_image(store: &Store) -> Result<(), Error> {
-    let probe = store.dir().join(format!("probe-{}", std::process::id()));
-    fs_err::create_dir_all(probe.join("at"))?;
-    let image = probe.join("image");
-    let at = probe.join("at");
-    let tried = crate::disk::make_image(&image, 8).and_then(|()| crate::mounts::image(&image, &at));
-    let _ = umount2(&at, MntFlags::empty());
-    fs_err::remove_dir_all(&probe)?;
+    let _lock = store.lock(PROBE)?;
+    clear_probe(store)?;
+    let probe = store.dir().join(PROBE);
+    let (image, at) = (probe.join("image"), probe.join("at"));
+    fs_err::create_dir_all(&at)?;
+    let tried = crate::disk::make_image(&image, 8).and_then(|()| mounts::image(&image, &at));
+    clear_probe(store)?;
     tried
+}
+
+/// Removes what a crash may have left of it.
+pub fn clear_probe(store: &Store) -> Result<(), Error> {
+    let probe = store.dir().join(PROBE);
+    mounts::unmount_all(&probe)?;
+    remove_tree(&probe)
 }

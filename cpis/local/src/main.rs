@@ -137,6 +137,7 @@ fn cleanup(file: Option<&Path>) -> anyhow::Result<()> {
     let store = Store::open(&config.store_dir)?;
     Vms::new(&config, &store).delete_all()?;
     Bridge::new(&config, &store).remove(true)?;
+    isolation::clear_probe(&store)?;
     // Only what this CPI made: the folder may be somebody's.
     for name in [
         "stemcells",

@@ -25,6 +25,25 @@ pub fn is_mounted(path: &Path) -> bool {
     below(path).iter().any(|point| point == path)
 }
 
+/// The device of a mounted file system, as mount tables write it.
+pub fn device(at: &Path) -> Result<String, Error> {
+    use std::os::unix::fs::MetadataExt;
+    let device = fs_err::metadata(at)?.dev();
+    Ok(format!(
+        "{}:{}",
+        nix::sys::stat::major(device),
+        nix::sys::stat::minor(device)
+    ))
+}
+
+/// Whether a process sees this device mounted anywhere.
+pub fn holds(pid: i32, device: &str) -> bool {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    table
+        .lines()
+        .any(|line| line.split(' ').nth(2) == Some(device))
+}
+
 /// The kernel writes space, tab, newline and backslash as octal.
 fn unescape(text: &str) -> PathBuf {
     let mut out = String::new();

@@ -20,17 +20,12 @@ struct BridgeRecord {
     made: bool,
     /// Made by `prepare`: stays without VMs, until `stop` or `cleanup`.
     kept: bool,
-    /// The firewall tool that holds our rules.
-    nat: Option<NatTool>,
+    /// Our rules may be in the firewall.
+    nat: bool,
     /// The host did not forward before.
     forwarding_enabled: bool,
-}
-
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum NatTool {
-    Iptables,
-    Nft,
+    /// Made to the end.
+    complete: bool,
 }
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
@@ -58,24 +53,31 @@ impl<'a> Bridge<'a> {
     pub fn ensure(&self, keep: bool) -> Result<(), Error> {
         let _lock = self.store.lock("bridge")?;
         let found: Option<BridgeRecord> = store::read(&self.record_path())?;
-        let known = found.is_some();
         let mut record = found.unwrap_or_default();
-        if known && self.is_there() && (record.kept || !keep) {
+        let there = self.is_there();
+        if record.complete && there && (record.kept || !keep) {
             return Ok(());
         }
+        // Written before each change: a crash in between leaves something that `remove` finds. A reboot of the host takes
+        // all of it away, so what is missing is made again.
         record.kept |= keep;
-        if !self.is_there() {
-            record.made = true;
-            // Written first: a crash in between leaves something that `cleanup` finds.
-            store::write(&self.record_path(), &record)?;
+        record.made |= !there;
+        record.nat |= self.config.nat;
+        record.forwarding_enabled |= record.made && !is_forwarding();
+        record.complete = false;
+        store::write(&self.record_path(), &record)?;
+        if !there {
             self.make()?;
         }
-        if self.config.nat && record.nat.is_none() {
-            record.nat = self.add_nat();
+        if self.config.nat {
+            self.add_nat();
         }
-        if record.made && !record.forwarding_enabled {
-            record.forwarding_enabled = enable_forwarding();
+        if record.forwarding_enabled
+            && let Err(error) = fs_err::write(FORWARDING, "1")
+        {
+            say(format!("VMs can't reach beyond this host: {error}"));
         }
+        record.complete = true;
         store::write(&self.record_path(), &record)
     }
 
@@ -114,8 +116,8 @@ impl<'a> Bridge<'a> {
         if record.kept && !force {
             return Ok(());
         }
-        if let Some(tool) = record.nat {
-            self.remove_nat(tool);
+        if record.nat {
+            self.remove_nat();
         }
         if record.forwarding_enabled {
             let _ = fs_err::write(FORWARDING, "0");
@@ -156,7 +158,7 @@ impl<'a> Bridge<'a> {
     }
 
     /// NAT is a convenience: without a firewall tool VMs reach the host and each other only.
-    fn add_nat(&self) -> Option<NatTool> {
+    fn add_nat(&self) {
         if exists("iptables") {
             let added = self.iptables_rules().iter().try_for_each(|rule| {
                 if self.iptables("-C", rule).is_ok() {
@@ -165,15 +167,12 @@ impl<'a> Bridge<'a> {
                 self.iptables("-I", rule).map(drop)
             });
             match added {
-                Ok(()) => return Some(NatTool::Iptables),
-                Err(error) => {
-                    self.remove_nat(NatTool::Iptables);
-                    say(format!("no NAT by iptables: {error}"));
-                }
+                Ok(()) => return,
+                Err(error) => say(format!("no NAT by iptables: {error}")),
             }
         }
         if exists("nft") {
-            let table = self.nft_table();
+            let table = self.nft_table().join(" ");
             let rules = format!(
                 "add table {table}\n\
                  add chain {table} postrouting {{ type nat hook postrouting priority srcnat; }}\n\
@@ -183,36 +182,34 @@ impl<'a> Bridge<'a> {
                 self.config.bridge
             );
             match run_with(tool("nft", ["-f", "-"]), &rules) {
-                Ok(_) => return Some(NatTool::Nft),
+                Ok(_) => return,
                 Err(error) => say(format!("no NAT by nft: {error}")),
             }
         }
         say("VMs can't reach beyond this host: neither iptables nor nft could set up NAT");
-        None
     }
 
-    fn remove_nat(&self, by: NatTool) {
-        match by {
-            NatTool::Iptables => {
-                for rule in self.iptables_rules() {
-                    while self.iptables("-D", &rule).is_ok() {}
-                }
+    /// By either tool: which one it was is not known for sure after a crash.
+    fn remove_nat(&self) {
+        if exists("iptables") {
+            for rule in self.iptables_rules() {
+                while self.iptables("-D", &rule).is_ok() {}
             }
-            NatTool::Nft => {
-                let table = self.nft_table();
-                let _ = run(tool("sh", ["-c", &format!("nft delete table {table}")]));
-            }
+        }
+        if exists("nft") {
+            let [family, table] = self.nft_table();
+            let _ = run(tool("nft", ["delete", "table", &family, &table]));
         }
     }
 
-    fn nft_table(&self) -> String {
+    fn nft_table(&self) -> [String; 2] {
         let name: String = self
             .config
             .bridge
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
             .collect();
-        format!("ip bosun_{name}")
+        ["ip".into(), format!("bosun_{name}")]
     }
 
     /// Gives a container, by its init's pid, its interfaces.
@@ -269,10 +266,9 @@ fn is_interface(name: &str) -> bool {
     nix::net::if_::if_nametoindex(name).is_ok()
 }
 
-/// True if the host did not forward before.
-fn enable_forwarding() -> bool {
-    let before = fs_err::read_to_string(FORWARDING).unwrap_or_default();
-    before.trim() == "0" && fs_err::write(FORWARDING, "1").is_ok()
+fn is_forwarding() -> bool {
+    let forwarding = fs_err::read_to_string(FORWARDING).unwrap_or_default();
+    forwarding.trim() != "0"
 }
 
 /// A MAC made of the address, not of the VM as elsewhere: a new VM with an old one's address is reached at once, without

@@ -144,6 +144,8 @@ impl Runtime {
         if state.exists() {
             run(self.command(store, &["delete", "--force", &record.cid]))?;
         }
+        // The number may soon be another process's.
+        let _ = fs_err::remove_file(store.vm(&record.cid)?.join("pid"));
         remove_empty_cgroups(&record.cid);
         Ok(())
     }
@@ -201,6 +203,12 @@ impl Runtime {
             }
         }))
     }
+}
+
+/// The VM's first process, if it runs.
+pub fn init_pid(store: &Store, record: &VmRecord) -> Option<i32> {
+    let text = fs_err::read_to_string(store.vm(&record.cid).ok()?.join("pid")).ok()?;
+    text.trim().parse().ok()
 }
 
 /// A copy of this binary that stays the same while containers run it: an upgrade writes another.
@@ -304,18 +312,11 @@ fn hierarchies() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether a group can be made at all.
+/// Whether a group can be made at all: in many containers they are there to be read only.
 pub fn cgroups_writable() -> bool {
-    let place = hierarchies()
-        .into_iter()
-        .find(|place| place.join("cgroup.procs").exists());
-    let Some(place) = place else { return false };
-    let probe = place.join(format!("bosh-probe-{}", std::process::id()));
-    let made = std::fs::create_dir(&probe).is_ok();
-    if made {
-        let _ = std::fs::remove_dir(&probe);
-    }
-    made
+    let mut places = hierarchies().into_iter();
+    let place = places.find(|place| place.join("cgroup.procs").exists());
+    place.is_some_and(|place| rustix::fs::access(&place, rustix::fs::Access::WRITE_OK).is_ok())
 }
 
 /// The runtime removes the container's groups; the parent goes with the last.

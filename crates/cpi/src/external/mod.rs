@@ -144,6 +144,7 @@ impl ExternalCpi {
         {
             return Ok(info.clone());
         }
+        self.spool.sweep();
         let answer = match self
             .exchange("info", vec![], None, CallOptions::default())
             .await

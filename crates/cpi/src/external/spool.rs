@@ -5,10 +5,16 @@
 use rustix::process::Pid;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::process::Finished;
 use crate::Error;
 use crate::wire::Response;
+
+/// Marks folders of calls that nobody asks for again.
+const ONCE: &str = "once-";
+/// After this a call's folder has no reader: the answer is read within moments of the call's end.
+const LEFT_OVER: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone)]
 pub(super) struct Spool {
@@ -33,9 +39,26 @@ impl Spool {
 
     /// A folder for a call that nobody will ask for again.
     pub fn anonymous(&self, method: &'static str) -> Result<Entry, Error> {
-        let entry = self.entry(method, &format!("once-{}", uuid::Uuid::new_v4()));
+        let entry = self.entry(method, &format!("{ONCE}{}", uuid::Uuid::new_v4()));
         self.create(method, &entry)?;
         Ok(entry)
+    }
+
+    /// Removes what calls of a director that died left behind, once nobody can be reading it any more.
+    pub fn sweep(&self) {
+        let Ok(entries) = fs_err::read_dir(&self.dir) else {
+            return;
+        };
+        for found in entries.flatten() {
+            let once = found.file_name().to_string_lossy().contains(ONCE);
+            let changed = found.metadata().and_then(|meta| meta.modified());
+            let old = changed.is_ok_and(|when| when.elapsed().is_ok_and(|age| age > LEFT_OVER));
+            let entry = Entry { path: found.path() };
+            let alive = entry.process().is_ok_and(|p| p.is_some_and(|p| p.alive));
+            if once && old && !alive {
+                entry.remove();
+            }
+        }
     }
 
     /// `None`: the folder is new and ours. Otherwise the call that was started before with this key.
