@@ -108,19 +108,17 @@ impl Process {
     /// Returns when the process has ended.
     pub async fn ended(&self) {
         match &self.watch {
-            Watch::Pidfd(fd) => {
-                match AsyncFd::with_interest(fd.clone(), tokio::io::Interest::READABLE) {
-                    Ok(fd) => {
-                        let _ = fd.readable().await;
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "can't wait for a pidfd, polling it");
-                        while is_live(fd) {
-                            tokio::time::sleep(POLL).await;
-                        }
+            Watch::Pidfd(fd) => match sys::when_readable(fd.clone()) {
+                Ok(fd) => {
+                    let _ = fd.readable().await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "can't wait for a pidfd, polling it");
+                    while is_live(fd) {
+                        tokio::time::sleep(POLL).await;
                     }
                 }
-            }
+            },
             Watch::Signal => {
                 while signal(self.identity.pid, None) {
                     tokio::time::sleep(POLL).await;

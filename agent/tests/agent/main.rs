@@ -1,0 +1,11 @@
+//! The agent as a process, driven by the director's client over a real nats-server with mutual TLS. Nothing outside of
+//! a temporary directory is touched (`-P dummy -b <dir>`); jobs, scripts, packages, processes and blobs are real.
+
+mod bus;
+mod disks;
+mod files;
+mod harness;
+mod https;
+mod life;
+mod packages;
+mod restart;
