@@ -91,8 +91,16 @@ impl Writer {
             Value::Tagged(tagged) => self.node(&tagged.value, place),
             Value::String(text) => {
                 let key = matches!(place, Place::Key(_));
-                self.out
-                    .write_scalar(text, self.style(text), place.scalar(), key);
+                let style = match (self.dialect, text.as_str()) {
+                    // As a key it would read as a merge; to Ruby even when quoted, unless it is tagged.
+                    (Dialect::Director, "<<") => {
+                        self.out.write_indicator("!!str", true, false, false);
+                        Style::SingleQuoted
+                    }
+                    (Dialect::Cli, "<<") if key => Style::DoubleQuoted,
+                    _ => self.style(text),
+                };
+                self.out.write_scalar(text, style, place.scalar(), key);
             }
             Value::Null => self.plain(
                 if self.dialect == Dialect::Cli {
@@ -173,8 +181,6 @@ fn ruby_style(text: &str) -> Style {
         .is_some_and(|c| !(c.is_alphanumeric() || c == '_'));
     if inner_break {
         Style::Literal
-    } else if text == "<<" {
-        Style::SingleQuoted
     } else if matches!(text, "y" | "n" | "Y" | "N") || (begins_odd && !text.contains('"')) {
         Style::DoubleQuoted
     } else if text.contains('\n') {
@@ -189,4 +195,68 @@ fn ruby_style(text: &str) -> Style {
 /// Digits that begin with a zero and aren't octal (`089`): a string here, a number to others.
 fn is_octal_like(text: &str) -> bool {
     text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::yaml;
+
+    /// Texts of the characters that YAML has a meaning for, and any others.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[-:#\\[\\]{},&*!|>'\"%@`?~= \n\t.0-9a-zA-Z_<+/\\\\é☃]{0,12}",
+            "(word |word  |: |yes|1e3|0x1F|\n ){0,40}",
+            any::<String>(),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let scalar = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-1e12..1e12f64).prop_map(|float| Value::from(float + 0.5)),
+            text().prop_map(Value::from),
+        ];
+        scalar.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((text(), inner), 0..6).prop_map(|entries| {
+                    let entries = entries.into_iter().map(|(key, value)| (key.into(), value));
+                    Value::Mapping(entries.collect())
+                }),
+            ]
+        })
+    }
+
+    /// Floats without a fraction are written as integers by the command line, as the original does.
+    fn same(a: &Value, b: &Value) -> bool {
+        match (a, b) {
+            (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+            (Value::Sequence(a), Value::Sequence(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+            }
+            (Value::Mapping(a), Value::Mapping(b)) => {
+                a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|b| same(v, b)))
+            }
+            (a, b) => a == b,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_reads_back_as_the_same_value(value in value()) {
+            for dialect in [Dialect::Cli, Dialect::Director] {
+                let text = write(&value, dialect);
+                let read = yaml::parse(&text, dialect);
+                prop_assert!(read.as_ref().is_ok_and(|read| same(&value, read)), "{text}\n{read:?}");
+            }
+        }
+    }
 }
