@@ -18,14 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a director until SIGTERM or SIGINT.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_new(&settings.log)
-                .context("log: the filter can't be read")?,
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    log_to_stderr(&settings.log)?;
     // A second provider can't be installed by anyone else: this is the process's first act with TLS.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread()
@@ -36,6 +29,25 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .build()
         .context("the runtime can't be started")?
         .block_on(serve(settings))
+}
+
+/// The process's log as the settings filter it; what belongs to a task goes to its debug output too.
+fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
+    use tracing_subscriber::Layer as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    // The NATS client tells of each connection at info; this director does so itself.
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("async_nats=warn,{filter}"))
+        .context("log: the filter can't be read")?;
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_filter(filter);
+    tracing_subscriber::registry()
+        .with(stderr)
+        .with(crate::tasks::trace::layer())
+        .init();
+    Ok(())
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
@@ -53,6 +65,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     )
     .await?;
     services.record_start().await;
+    services.remove_left_uploads().await;
     tokio::spawn(crate::tasks::retention::run(services.clone(), stop.clone()));
     let address = listener.address();
     let server = tokio::spawn(api::serve(
@@ -129,6 +142,34 @@ impl DataFolder {
 }
 
 impl Services {
+    /// Uploads that no task needs any more: their tasks ended without them, or were never queued.
+    async fn remove_left_uploads(&self) {
+        let folder = self.settings.data_dir.join("uploads");
+        let Ok(entries) = fs_err::read_dir(&folder) else {
+            return;
+        };
+        let needed = match self.store.files_in_use(&self.instance).await {
+            Ok(needed) => needed,
+            Err(error) => return tracing::warn!(%error, "old uploads are not removed"),
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let name = path.to_string_lossy();
+            // A task may keep more beside its file, under the file's name.
+            if needed.iter().any(|file| name.starts_with(file.as_str())) {
+                continue;
+            }
+            let removed = if path.is_dir() {
+                fs_err::remove_dir_all(&path)
+            } else {
+                fs_err::remove_file(&path)
+            };
+            if let Err(error) = removed {
+                tracing::warn!(%error, "an old upload is not removed");
+            }
+        }
+    }
+
     async fn record_start(&self) {
         let event = crate::store::audit::NewAudit {
             user: "_director".into(),

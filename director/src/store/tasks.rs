@@ -329,3 +329,16 @@ impl Store {
         Ok(done.rows_affected())
     }
 }
+
+impl Store {
+    /// Files that tasks of this data folder still need.
+    pub async fn files_in_use(&self, instance: &str) -> Result<Vec<String>, Error> {
+        sqlx::query_scalar(
+            "select args ->> 'path' from tasks
+             where pinned_to = $1 and state in ('queued', 'processing', 'cancelling') and args ? 'path'",
+        )
+        .bind(instance)
+        .fetch_all(self.pool())
+        .await
+    }
+}

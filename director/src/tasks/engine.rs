@@ -229,6 +229,7 @@ async fn run_task(shared: Arc<Shared>, task: Task, permit: OwnedSemaphorePermit)
         },
     );
     let output = Output::start(shared.store().clone(), fence, signals.lost.clone());
+    let traced = super::trace::register(id, output.clone());
     let span = tracing::info_span!(
         "task",
         id,
@@ -251,6 +252,8 @@ async fn run_task(shared: Arc<Shared>, task: Task, permit: OwnedSemaphorePermit)
             () = signals.lost.cancelled() => Err(Error::interrupted("This worker's lease on the task is over.")),
         }
     };
+    // Before the output is flushed for the last time; the handle must not outlive the task.
+    drop(traced);
     let interrupted = matches!(&outcome, Err(error) if error.is_interrupted());
     if !signals.lost.is_cancelled() {
         finish(&shared, fence, &output, outcome).await;

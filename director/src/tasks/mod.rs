@@ -24,6 +24,7 @@ mod engine;
 pub mod output;
 pub mod retention;
 mod steps;
+pub mod trace;
 
 pub use crate::store::tasks::{Fence, NewTask, Task};
 pub use context::Context;

@@ -137,7 +137,7 @@ async fn a_task_with_a_local_file_runs_only_where_the_file_is() -> anyhow::Resul
     let new = NewTask {
         kind: "update_release".into(),
         user: "u".into(),
-        args: serde_json::json!({}),
+        args: serde_json::json!({"path": "/data/uploads/x"}),
         pinned_to: Some("here".into()),
         ..NewTask::default()
     };
@@ -156,6 +156,8 @@ async fn a_task_with_a_local_file_runs_only_where_the_file_is() -> anyhow::Resul
             .is_none(),
         "another queue"
     );
+    let files = store.files_in_use("here").await?;
+    assert_eq!(files, ["/data/uploads/x"]);
     assert!(
         store
             .claim_task("here#1", "here", &["normal"], lease)
