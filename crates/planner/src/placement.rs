@@ -78,6 +78,8 @@ pub struct PlacedJob {
     pub properties: Arc<Json>,
     /// Link name to content as templates see it.
     pub links: BTreeMap<String, Arc<Json>>,
+    /// Digests of these contents.
+    pub link_digests: BTreeMap<String, String>,
     /// What goes into `.bosh/links.json`: name, type, group id.
     pub provides: Vec<(String, String, String)>,
 }
@@ -285,6 +287,12 @@ impl Placement {
                 .jobs
                 .iter()
                 .map(|j| (j.job.name.clone(), j.properties.as_ref().clone()))
+                .collect(),
+            links: group
+                .jobs
+                .iter()
+                .filter(|j| !j.link_digests.is_empty())
+                .map(|j| (j.job.name.clone(), j.link_digests.clone()))
                 .collect(),
             configuration_hash: String::new(),
             template_hashes: BTreeMap::new(),

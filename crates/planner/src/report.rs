@@ -113,6 +113,13 @@ impl Report {
 
 impl InstanceLine {
     fn new(plan: &InstancePlan) -> InstanceLine {
+        let mut reasons: Vec<String> = Vec::with_capacity(plan.changes.len());
+        for change in &plan.changes {
+            // Two kinds may have one reason: an agent that does not answer is both `recreate` and `state`.
+            if !reasons.contains(&change.reason) {
+                reasons.push(change.reason.clone());
+            }
+        }
         InstanceLine {
             instance: plan.title(),
             az: plan.spec.az.as_ref().map(ToString::to_string),
@@ -124,7 +131,7 @@ impl InstanceLine {
                 .iter()
                 .map(|a| a.address.to_string())
                 .collect(),
-            reasons: plan.changes.iter().map(|c| c.reason.clone()).collect(),
+            reasons,
         }
     }
 }

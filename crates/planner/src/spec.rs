@@ -50,6 +50,9 @@ pub struct InstanceSpec {
     pub tags: Hash,
     /// Per job, bound; for the reasons shown when they change.
     pub properties: BTreeMap<JobName, Json>,
+    /// Per job and link, a digest of what its templates see; for the reasons too.
+    #[serde(default)]
+    pub links: BTreeMap<JobName, BTreeMap<String, String>>,
     /// From rendering; empty before the first.
     pub configuration_hash: String,
     pub template_hashes: BTreeMap<JobName, String>,

@@ -153,6 +153,12 @@ impl NextStates {
 }
 
 impl Step {
+    /// The name of the step itself (`begin_update`); several steps share a [`Step::kind`].
+    pub fn name(&self) -> String {
+        let tagged = serde_json::to_value(self).unwrap_or_default();
+        tagged["do"].as_str().unwrap_or_default().to_string()
+    }
+
     /// For the journal: decides what an interrupted one means.
     pub fn kind(&self) -> StepKind {
         match self {

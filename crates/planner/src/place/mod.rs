@@ -382,12 +382,21 @@ fn bind_jobs(
                 },
                 templates: job.spec.templates.clone(),
                 properties: Arc::new(bound),
+                link_digests: links
+                    .iter()
+                    .map(|(name, content)| (name.clone(), digest(content)))
+                    .collect(),
                 links,
                 provides: provides.collect(),
             });
         }
     }
     problems.or(provided)
+}
+
+fn digest(content: &Json) -> String {
+    use sha1::Digest;
+    hex::encode(sha1::Sha1::digest(content.to_string().as_bytes()))
 }
 
 fn link_group_id(input: &PlanningInput, name: &str) -> String {

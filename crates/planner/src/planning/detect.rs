@@ -3,6 +3,8 @@
 //! No false change: everything compared is either stored as it was compared before, or, where a part is not
 //! known (an agent that was not asked, a package not compiled yet), counts as equal unless it must differ.
 
+use std::collections::BTreeMap;
+
 use manifest::documents::RequestedState;
 use serde_json::Value as Json;
 
@@ -226,21 +228,30 @@ impl Detection<'_> {
                 continue;
             };
             let suffix = format!(" (job {name})");
-            let properties = differences("property", before, &job.properties, &suffix);
+            let mut of_job = differences("property", before, &job.properties, &suffix);
+            let no_links = BTreeMap::new();
+            let old_links = old.links.get(name).unwrap_or(&no_links);
+            for (link, digest) in &job.link_digests {
+                if old_links.get(link) != Some(digest) {
+                    of_job.push(format!("link {link} changed{suffix}"));
+                }
+            }
+            let dropped = old_links
+                .keys()
+                .filter(|link| !job.links.contains_key(*link));
+            of_job.extend(dropped.map(|link| format!("link {link} removed{suffix}")));
             let rendered_else =
                 old.template_hashes.get(name) != self.wanted.template_hashes.get(name);
-            if properties.is_empty() && rendered_else {
-                let same_job = old
-                    .jobs
-                    .iter()
-                    .any(|j| j.name == *name && j.version == job.job.version);
-                reasons.push(if same_job {
-                    format!("job {name} renders otherwise: links, addresses, variables or instance data changed")
-                } else {
-                    format!("job {name} has other templates")
-                });
+            let same_job = old
+                .jobs
+                .iter()
+                .any(|j| j.name == *name && j.version == job.job.version);
+            if of_job.is_empty() && rendered_else && same_job {
+                of_job.push(format!(
+                    "job {name} renders otherwise: variables, addresses or other instance data changed"
+                ));
             }
-            reasons.extend(properties);
+            reasons.extend(of_job);
         }
         if reasons.is_empty() {
             reasons.push("rendered templates changed".into());

@@ -364,6 +364,7 @@ fn bare_spec(
         env: Hash::new(),
         tags: Hash::new(),
         properties: BTreeMap::new(),
+        links: BTreeMap::new(),
         configuration_hash: String::new(),
         template_hashes: BTreeMap::new(),
         rendered_templates_archive: None,

@@ -65,7 +65,7 @@ pub(super) fn map_names(
 type Difference<'a> = (String, Option<&'a Json>, Option<&'a Json>);
 
 fn walk<'a>(path: String, old: &'a Json, new: &'a Json, found: &mut Vec<Difference<'a>>) {
-    if old == new {
+    if same(old, new) {
         return;
     }
     let (Json::Object(before), Json::Object(after)) = (old, new) else {
@@ -89,6 +89,22 @@ fn walk<'a>(path: String, old: &'a Json, new: &'a Json, found: &mut Vec<Differen
         if !after.contains_key(key) {
             found.push((below(key), Some(value), None));
         }
+    }
+}
+
+/// Equal, numbers by value: a database may give `1000` back for `1e3`.
+fn same(old: &Json, new: &Json) -> bool {
+    match (old, new) {
+        (Json::Number(a), Json::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Json::Array(a), Json::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Json::Object(a), Json::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => old == new,
     }
 }
 
