@@ -5,4 +5,5 @@ mod engine;
 mod nats;
 mod store;
 mod support;
+mod uploads;
 mod vectors;

@@ -17,6 +17,8 @@ pub struct Environment {
     pub database: TestDatabase,
     pub bus: TestNats,
     pub port: u16,
+    /// The CPI executable.
+    pub cpi: PathBuf,
 }
 
 /// Users of the recorded scenarios; the password is the name.
@@ -57,6 +59,7 @@ impl Environment {
             database: TestDatabase::create().await?,
             bus: TestNats::start().await?,
             port: test_support::free_port()?,
+            cpi: "/bin/false".into(),
         })
     }
 
@@ -82,9 +85,10 @@ impl Environment {
              nats:\n  urls: ['{bus}']\n  ca: ca.pem\n  client: {{certificate: director.pem, private_key: director.key}}\n  \
              agent_ca: {{certificate: ca.pem, private_key: ca.key}}\n\
              users:\n{users}\
-             cpi: {{name: test-cpi, path: /bin/false}}\n\
+             cpi: {{name: test-cpi, path: '{cpi}'}}\n\
              blobstore: {{provider: local, options: {{blobstore_path: blobs}}, secret: key-of-signed-urls}}\n",
             port = self.port,
+            cpi = self.cpi.display(),
             database = self.database.url(),
             bus = self.bus.url(),
         )
