@@ -25,7 +25,7 @@ pub async fn run(options: Options) -> Result<()> {
     make_directories(&layout)?;
     let platform: Arc<dyn Platform> = match options.platform.as_str() {
         "dummy" => Arc::new(Dummy::new(layout.clone())),
-        _ => Arc::new(Container::new(layout.clone())),
+        _ => Arc::new(Container::new(layout.clone(), options.machine)),
     };
     own_directories(&layout, platform.as_ref())?;
     let sources = sources(options.config.as_deref())?;

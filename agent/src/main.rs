@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use options::Options;
+use options::{Machine, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The base directory of a VM.
@@ -78,7 +78,8 @@ fn monit(arguments: &[String]) -> ExitCode {
 }
 
 fn serve(arguments: &[String]) -> anyhow::Result<()> {
-    let options = Options::parse(arguments)?;
+    let mut options = Options::parse(arguments)?;
+    options.machine = Machine::from_environment();
     if options.version {
         let _ = writeln!(
             std::io::stdout(),

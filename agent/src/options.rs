@@ -15,6 +15,30 @@ pub struct Options {
     pub base: PathBuf,
     /// `-v`: print the version and end.
     pub version: bool,
+    /// What kind of VM this is.
+    pub machine: Machine,
+}
+
+/// What the VM's init tells through the environment (`docs/spec/cpi.md` §11.2); all absent elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// The VM's cid: our parent is the VM's own init.
+    pub vm: Option<String>,
+    /// Only the root directory separates this VM from its host: nothing of the kernel may be changed.
+    pub plain: bool,
+    /// The VM's address where it has no network of its own.
+    pub address: Option<String>,
+}
+
+impl Machine {
+    /// Reads the environment; called once, by `main`.
+    pub fn from_environment() -> Self {
+        Self {
+            vm: std::env::var("BOSUN_VM").ok(),
+            plain: std::env::var("BOSUN_ISOLATION").is_ok_and(|isolation| isolation == "plain"),
+            address: std::env::var("BOSUN_ADDRESS").ok(),
+        }
+    }
 }
 
 impl Options {
@@ -25,6 +49,7 @@ impl Options {
             config: None,
             base: crate::DEFAULT_BASE.into(),
             version: false,
+            machine: Machine::default(),
         };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {

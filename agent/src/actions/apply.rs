@@ -122,7 +122,11 @@ fn resolve_networks(agent: &Agent, spec: &ApplySpec) -> Result<Map<String, Value
             .get(name)
             .ok_or_else(|| Error::new(format!("Network '{name}' is not found in settings")))?;
         if needs_address(known) {
-            let (ip, netmask) = match first_address() {
+            let found = match agent.platform.own_address() {
+                Some(address) => Some((address, known.netmask.clone())),
+                None => first_address(),
+            };
+            let (ip, netmask) = match found {
                 Some(found) if known.ip.is_empty() => found,
                 _ => (known.ip.clone(), known.netmask.clone()),
             };

@@ -7,13 +7,15 @@ use agent_protocol::Settings;
 use async_trait::async_trait;
 use domain::{Digest, MultiDigest};
 use fs_err as fs;
-use nix::unistd::{Gid, Group, User};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Group, User, getppid};
 use serde::{Deserialize, Serialize};
 
 use super::{Platform, directory_disk, users};
 use crate::error::{Context, Error, Result, plain};
 use crate::files;
 use crate::layout::Layout;
+use crate::options::Machine;
 use crate::settings::Disk;
 
 const CERTIFICATES: &str = "/usr/local/share/ca-certificates";
@@ -21,6 +23,7 @@ const CERTIFICATES: &str = "/usr/local/share/ca-certificates";
 /// The container this process runs in.
 pub struct Container {
     layout: Layout,
+    machine: Machine,
     vcap: Option<Gid>,
 }
 
@@ -42,12 +45,16 @@ struct LinuxState {
 
 impl Container {
     /// Looks up group `vcap` once.
-    pub fn new(layout: Layout) -> Self {
+    pub fn new(layout: Layout, machine: Machine) -> Self {
         let vcap = Group::from_name("vcap").ok().flatten().map(|g| g.gid);
         if vcap.is_none() {
             tracing::warn!("there is no group vcap: files of jobs stay with root's group");
         }
-        Self { layout, vcap }
+        Self {
+            layout,
+            machine,
+            vcap,
+        }
     }
 
     async fn set_passwords(&self, settings: &Settings) -> Result<()> {
@@ -99,7 +106,12 @@ impl Platform for Container {
     }
 
     async fn mount(&self, disk: &Disk, at: &Path) -> Result<()> {
-        directory_disk::attach(&disk.path(), at, directory_disk::Means::Mount)
+        let means = if self.machine.plain {
+            directory_disk::Means::Link
+        } else {
+            directory_disk::Means::Mount
+        };
+        directory_disk::attach(&disk.path(), at, means)
     }
 
     async fn unmount(&self, at: &Path) -> Result<bool> {
@@ -135,6 +147,10 @@ impl Platform for Container {
 
     fn logrotate_file(&self) -> PathBuf {
         "/etc/logrotate.d/vcap".into()
+    }
+
+    fn own_address(&self) -> Option<String> {
+        self.machine.address.clone()
     }
 
     fn system_logs(&self) -> PathBuf {
@@ -179,6 +195,9 @@ impl Platform for Container {
     }
 
     async fn forget_neighbours(&self, ips: &[String]) {
+        if self.machine.plain {
+            return; // they are the host's
+        }
         for ip in ips {
             if let Err(error) = users::run("ip", &["neigh", "flush", "to", ip], None).await {
                 tracing::debug!(%ip, %error, "can't flush the neighbour entry");
@@ -187,6 +206,10 @@ impl Platform for Container {
     }
 
     async fn shutdown(&self) -> Result<()> {
+        if self.machine.vm.is_some() {
+            // The VM's init: it ends everything it started, and so the VM.
+            return kill(getppid(), Signal::SIGTERM).context("Asking the VM's init to stop");
+        }
         users::run("shutdown", &["-P", "0"], None).await
     }
 }

@@ -73,6 +73,11 @@ pub trait Platform: Send + Sync {
     /// Where logrotate reads its configuration.
     fn logrotate_file(&self) -> PathBuf;
 
+    /// The machine's address where it shares the host's interfaces.
+    fn own_address(&self) -> Option<String> {
+        None
+    }
+
     /// Where the system's logs are.
     fn system_logs(&self) -> PathBuf;
 

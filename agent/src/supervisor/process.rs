@@ -231,7 +231,8 @@ pub struct Reason<'a> {
     pub event: &'a str,
 }
 
-/// Starts a program as monit would: no shell, little environment, a session of its own that outlives the agent.
+/// Starts a program as monit would: no shell, little environment, a session of its own that outlives the agent. The
+/// marks by which a CPI finds the processes of a VM are passed on.
 pub fn spawn(program: &Program, reason: &Reason<'_>) -> Result<Child, String> {
     let (first, rest) = program.argv.split_first().ok_or("there is no program")?;
     let mut command = Command::new(first);
@@ -242,6 +243,7 @@ pub fn spawn(program: &Program, reason: &Reason<'_>) -> Result<Child, String> {
         .env("MONIT_SERVICE", reason.service)
         .env("MONIT_EVENT", reason.event)
         .env("MONIT_DATE", rfc_date())
+        .envs(std::env::vars().filter(|(name, _)| name.starts_with("BOSUN_")))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -33,6 +33,8 @@ pub struct World {
     pub nats: async_nats::Client,
     pub to: Target,
     agent: Option<Child>,
+    /// Whether the agent runs in a VM of its own, and that with `/proc`.
+    container: Option<bool>,
 }
 
 impl World {
@@ -43,6 +45,15 @@ impl World {
 
     /// With more settings.
     pub async fn start_with(more: Value) -> Self {
+        Self::start_as(more, None).await
+    }
+
+    /// In a VM of its own, with or without `/proc`.
+    pub async fn start_in_container(proc: bool) -> Self {
+        Self::start_as(json!({}), Some(proc)).await
+    }
+
+    async fn start_as(more: Value, container: Option<bool>) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dir = TempDir::with_prefix("bosun-agent-").expect("temporary directory");
         let nats_dir = dir.path().join("nats");
@@ -65,11 +76,16 @@ impl World {
         for (key, value) in more.as_object().expect("object") {
             settings[key] = value.clone();
         }
-        fs_err::write(dir.path().join("settings.json"), settings.to_string()).expect("settings");
+        // What the VM sees of this directory.
+        let shared = match container {
+            Some(_) => dir.path().join("shared"),
+            None => dir.path().to_path_buf(),
+        };
+        fs_err::create_dir_all(shared.join("blobstore")).expect("blobstore");
+        fs_err::write(shared.join("settings.json"), settings.to_string()).expect("settings");
         let source = json!({"Type": "File", "SettingsPath": dir.path().join("settings.json")});
         let config = json!({"Infrastructure": {"Settings": {"Sources": [source]}}});
-        fs_err::write(dir.path().join("agent.json"), config.to_string()).expect("agent.json");
-        fs_err::create_dir_all(dir.path().join("blobstore")).expect("blobstore");
+        fs_err::write(shared.join("agent.json"), config.to_string()).expect("agent.json");
         let nats = bus.connect().await;
         let mut world = Self {
             client: NatsAgentClient::new(nats.clone()),
@@ -81,6 +97,7 @@ impl World {
                 instance: "web/1 (0)".into(),
             },
             agent: None,
+            container,
         };
         world.start_agent().await;
         world
@@ -93,11 +110,16 @@ impl World {
             .create(true)
             .open(self.dir.path().join("agent.log"))
             .expect("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_bosun-agent"))
-            .args(["-P", "dummy", "-b"])
-            .arg(self.base())
-            .arg("-C")
-            .arg(self.dir.path().join("agent.json"))
+        let mut command = match self.container {
+            Some(proc) => super::container::command(self.dir.path(), proc),
+            None => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_bosun-agent"));
+                command.args(["-P", "dummy", "-b"]).arg(self.base());
+                command.arg("-C").arg(self.dir.path().join("agent.json"));
+                command
+            }
+        };
+        let child = command
             .stdin(Stdio::null())
             .stderr(log.into_parts().0)
             .spawn()
@@ -117,7 +139,18 @@ impl World {
     }
 
     pub fn base(&self) -> PathBuf {
-        self.dir.path().join("vcap")
+        match self.container {
+            Some(_) => "/var/vcap".into(),
+            None => self.dir.path().join("vcap"),
+        }
+    }
+
+    /// The first process of the VM: the child of `unshare`.
+    pub fn vm_pid(&self) -> u32 {
+        let unshare = self.agent.as_ref().expect("the agent runs").id();
+        let children = format!("/proc/{unshare}/task/{unshare}/children");
+        let children = fs_err::read_to_string(children).expect("children");
+        children.trim().parse().expect("one child")
     }
 
     pub fn log(&self) -> String {
@@ -126,7 +159,11 @@ impl World {
 
     /// Puts a blob where the agent finds it; returns id and digest.
     pub fn blob(&self, id: &str, content: &[u8]) -> Value {
-        fs_err::write(self.dir.path().join("blobstore").join(id), content).expect("blob");
+        let folder = match self.container {
+            Some(_) => self.dir.path().join("shared/blobstore"),
+            None => self.dir.path().join("blobstore"),
+        };
+        fs_err::write(folder.join(id), content).expect("blob");
         json!({"blobstore_id": id, "sha1": Digest::sha256(content).to_string()})
     }
 
@@ -236,6 +273,9 @@ impl Drop for World {
             let _ = agent.wait();
         }
         // What jobs started outlives the agent; it must not outlive the test.
+        if self.container.is_some() {
+            return; // they ended with the VM's first process
+        }
         let run = self.base().join("data/sys/run");
         for entry in walkdir::WalkDir::new(run).into_iter().flatten() {
             let text = fs_err::read_to_string(entry.path()).unwrap_or_default();

@@ -1,7 +1,9 @@
 //! The agent as a process, driven by the director's client over a real nats-server with mutual TLS. Nothing outside of
-//! a temporary directory is touched (`-P dummy -b <dir>`); jobs, scripts, packages, processes and blobs are real.
+//! a temporary directory is touched (`-P dummy -b <dir>`, or a throw-away root file system); jobs, scripts, packages,
+//! processes and blobs are real.
 
 mod bus;
+mod container;
 mod disks;
 mod files;
 mod harness;

@@ -7,9 +7,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{AgentId, DiskCid, VmCid};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use domain::{DiskCid, VmCid};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -18,66 +16,13 @@ use crate::actions::{
     ErrandResult, FetchLogsWithSignedUrl, FetchedLogs, LogBundle, SshResult, SyncDnsWithSignedUrl,
     UploadBlob,
 };
+use crate::answers::{compiled, decode, encode, synced, tolerate_unknown, unexpected};
 use crate::apply_spec::ApplySpec;
 use crate::envelope::{Reply, TaskState};
 use crate::error::Error;
+use crate::patience::{Patience, Target, timeouts};
 use crate::settings::{DiskHint, UpdateSettings};
 use crate::state::{AgentInfo, AgentState};
-
-/// The original's time limits (§1.6).
-pub mod timeouts {
-    use std::time::Duration;
-
-    /// For one reply.
-    pub const REPLY: Duration = Duration::from_secs(45);
-    /// For one reply to a ping of a VM that may not be up yet.
-    pub const PING: Duration = Duration::from_secs(1);
-    /// For a `stop`, after which the director goes on as if it had succeeded.
-    pub const STOP: Duration = Duration::from_secs(300);
-    /// Between two questions about a task.
-    pub const POLL: Duration = Duration::from_secs(1);
-    /// For one reply while an agent may be restarting under `update_settings`: a lost message is asked again soon.
-    pub const RESTARTING: Duration = Duration::from_secs(3);
-}
-
-/// Whom to ask, and how errors name it.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// The agent.
-    pub agent: AgentId,
-    /// The instance as users know it, `group/uuid (index)`.
-    pub instance: String,
-}
-
-/// How long to wait for one reply, and how often to ask again.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For one reply.
-    pub reply: Duration,
-    /// Further attempts after a timeout, each a new request.
-    pub retries: u32,
-}
-
-impl Patience {
-    /// The original's for this action: 45 s, again for the actions that are safe to repeat.
-    pub fn for_method(method: &str) -> Self {
-        let retries = match method {
-            "get_state" => 2,
-            "get_task" => 4,
-            "upload_blob" => 3,
-            _ => 0,
-        };
-        Self {
-            reply: timeouts::REPLY,
-            retries,
-        }
-    }
-
-    /// One attempt.
-    pub fn once(reply: Duration) -> Self {
-        Self { reply, retries: 0 }
-    }
-}
 
 /// Talks to agents. Cheap to share; every method may be called concurrently. Dropping a future of a long action stops
 /// asking, the agent goes on; [`AgentClient::wait_for_task`] takes it up again.
@@ -553,50 +498,5 @@ async fn call_cancellable<C: AgentClient + ?Sized>(
             method: method.to_owned(),
             message: exception.message,
         }),
-    }
-}
-
-fn encode(method: &str, argument: &impl Serialize) -> Result<Value, Error> {
-    serde_json::to_value(argument).map_err(|source| Error::Arguments {
-        method: method.to_owned(),
-        source,
-    })
-}
-
-fn decode<T: DeserializeOwned>(to: &Target, method: &str, value: Value) -> Result<T, Error> {
-    serde_json::from_value(value).map_err(|error| unexpected(to, method, &error.to_string()))
-}
-
-fn compiled(to: &Target, method: &str, mut value: Value) -> Result<CompiledPackage, Error> {
-    let result = value
-        .get_mut("result")
-        .map(Value::take)
-        .ok_or_else(|| unexpected(to, method, "no 'result'"))?;
-    decode(to, method, result)
-}
-
-fn synced(to: &Target, reply: Reply) -> Result<(), Error> {
-    match reply {
-        Reply::Done(Value::String(text)) if text == "synced" => Ok(()),
-        Reply::Exception(exception) => Err(Error::Remote {
-            method: "sync_dns".into(),
-            message: exception.message,
-        }),
-        _ => Err(unexpected(to, "sync_dns", "not \"synced\"")),
-    }
-}
-
-fn tolerate_unknown(result: Result<Value, Error>) -> Result<(), Error> {
-    match result {
-        Err(error) if error.is_unknown_message() => Ok(()),
-        other => other.map(drop),
-    }
-}
-
-fn unexpected(to: &Target, method: &str, problem: &str) -> Error {
-    Error::Unexpected {
-        agent: to.agent.to_string(),
-        method: method.to_owned(),
-        problem: problem.to_owned(),
     }
 }

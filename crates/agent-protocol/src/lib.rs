@@ -5,12 +5,14 @@
 //! here knows how either side does its work.
 
 mod actions;
+mod answers;
 mod apply_spec;
 mod client;
 mod envelope;
 mod error;
 mod health;
 mod nats;
+mod patience;
 mod settings;
 mod state;
 pub mod subjects;
@@ -23,13 +25,14 @@ pub use actions::{
 pub use apply_spec::{
     ApplySpec, BlobstoreHeaders, JobSpec, JobTemplate, PackageSpec, RenderedTemplatesArchive,
 };
-pub use client::{AgentClient, Patience, Target, timeouts};
+pub use client::AgentClient;
 pub use envelope::{
     AgentException, MAX_REPLY_BYTES, PROTOCOL, Reply, Request, Response, TaskState,
 };
 pub use error::Error;
 pub use health::{Alert, Heartbeat, severity_of_event};
 pub use nats::{LongTexts, NatsAgentClient};
+pub use patience::{Patience, Target, timeouts};
 pub use settings::{
     BlobstoreSettings, BoshEnv, DiskAssociation, DiskHint, Disks, Env, IscsiSettings, MbusCert,
     MbusSettings, NetworkSettings, Settings, UpdateSettings, VmSettings,

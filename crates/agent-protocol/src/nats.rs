@@ -19,9 +19,10 @@ use serde_json::Value;
 use tokio::sync::{OnceCell, oneshot};
 use uuid::Uuid;
 
-use crate::client::{AgentClient, Patience, Target};
+use crate::client::AgentClient;
 use crate::envelope::{PROTOCOL, Reply, Request};
 use crate::error::Error;
+use crate::patience::{Patience, Target};
 use crate::subjects;
 
 /// Where agents leave error texts that are too long for a message.
