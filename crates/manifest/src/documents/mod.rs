@@ -25,6 +25,8 @@ mod object;
 mod problems;
 mod ruby;
 mod runtime;
+#[cfg(test)]
+mod tests;
 mod top;
 mod update;
 mod variables;
