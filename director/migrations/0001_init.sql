@@ -332,6 +332,8 @@ create table vms (
   network_spec jsonb not null default '{}',
   -- the create_vm call without its secrets, so that a half-done one can be repeated
   request jsonb not null default '{}',
+  -- digests of what its agent was last configured with
+  fingerprints jsonb not null default '{}',
   -- the task on whose behalf it is created; who cleans up after a failure
   task_id bigint,
   created_at timestamptz not null default now()

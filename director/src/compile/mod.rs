@@ -1,1 +1,50 @@
-//! (filled in by its first commit)
+//! Compiling the packages that a plan needs, on VMs made for it (manifests-and-planning §6).
+//!
+//! `deploy` calls [`run`] before anything else is changed. Guarantees: a package is compiled once per
+//! stemcell and dependencies, whoever needs it; what is compiled stays for the next try; no compilation VM
+//! outlives the stage, whatever happens: those of a dead worker are deleted first.
+
+mod package;
+mod schedule;
+mod worker;
+
+pub use worker::delete_left_overs;
+
+use planner::{DeploymentPlan, PackageRef};
+
+use crate::deploy::work::Work;
+use crate::error::Error;
+
+/// Compiles what is missing and completes the specs in `plan` with the results.
+pub async fn run(work: &Work, plan: &mut DeploymentPlan) -> Result<(), Error> {
+    worker::delete_left_overs(work).await?;
+    // The finding itself is part of the plan; the line is what people expect to see.
+    work.ctx
+        .events
+        .stage("Preparing package compilation", &[], 1)
+        .run("Finding packages to compile", async { Ok(()) })
+        .await?;
+    let compiled = if plan.compile.is_empty() {
+        Vec::new()
+    } else {
+        schedule::run(work, plan).await?
+    };
+    fill_in(plan, &compiled);
+    Ok(())
+}
+
+/// Instances of the groups that need a package get it into their spec.
+fn fill_in(plan: &mut DeploymentPlan, compiled: &[PackageRef]) {
+    for (need, package) in plan.compile.iter().zip(compiled) {
+        for instance in &mut plan.instances {
+            if need.needed_by_groups.contains(&instance.spec.name)
+                && instance.spec.stemcell == need.stemcell
+            {
+                instance
+                    .spec
+                    .packages
+                    .insert(package.name.clone(), package.clone());
+            }
+        }
+    }
+}

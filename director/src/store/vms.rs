@@ -29,6 +29,8 @@ pub struct Vm {
     pub network_spec: Json,
     /// Everything of the `create_vm` call but the secrets, so that a half-done call can be repeated.
     pub request: Json,
+    /// Digests of what its agent was last configured with.
+    pub fingerprints: Json,
     pub task_id: Option<i64>,
     pub created_at: DateTime<Utc>,
 }
@@ -50,13 +52,14 @@ fn read(row: &PgRow) -> Result<Vm, sqlx::Error> {
         cloud_properties: row.try_get("cloud_properties")?,
         network_spec: row.try_get("network_spec")?,
         request: row.try_get("request")?,
+        fingerprints: row.try_get("fingerprints")?,
         task_id: row.try_get("task_id")?,
         created_at: row.try_get("created_at")?,
     })
 }
 
 const COLUMNS: &str = "id, instance_id, agent_id, cid, cpi, stemcell_name, stemcell_version, stemcell_api_version, \
-                       env_sha, active, state, permanent_nats_credentials, cloud_properties, network_spec, request, \
+                       env_sha, active, state, permanent_nats_credentials, cloud_properties, network_spec, request, fingerprints, \
                        task_id, created_at";
 
 /// A VM about to be asked for.
@@ -130,6 +133,20 @@ pub async fn activate(db: &sqlx::PgPool, id: i64) -> Result<(), sqlx::Error> {
 pub async fn deleting(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
     sqlx::query("update vms set state = 'deleting' where id = $1")
         .bind(id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Records what the agent was configured with.
+pub async fn set_fingerprints(
+    db: impl PgExecutor<'_>,
+    id: i64,
+    fingerprints: &Json,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update vms set fingerprints = $2 where id = $1")
+        .bind(id)
+        .bind(fingerprints)
         .execute(db)
         .await?;
     Ok(())

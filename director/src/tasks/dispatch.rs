@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::Context;
 use crate::error::Error;
-use crate::{releases, stemcells};
+use crate::{deploy, instances, logs, releases, ssh, stemcells};
 
 /// Does the work of one type of task.
 ///
@@ -23,6 +23,12 @@ pub fn handler(kind: &str) -> Option<Box<dyn Handler>> {
         "delete_release" => Box::new(releases::Delete),
         "update_stemcell" => Box::new(stemcells::Upload),
         "delete_stemcell" => Box::new(stemcells::Delete),
+        "update_deployment" => Box::new(deploy::UpdateDeployment),
+        "delete_deployment" => Box::new(deploy::DeleteDeployment),
+        "update_instance" => Box::new(deploy::UpdateInstance),
+        "vms" => Box::new(instances::ListFull),
+        "ssh" => Box::new(ssh::Ssh),
+        "fetch_logs" => Box::new(logs::FetchLogs),
         _ => return None,
     })
 }

@@ -1,0 +1,41 @@
+//! Rows for what was placed: instances and their addresses, in one transaction, before anything is rendered.
+
+use planner::Placement;
+
+use crate::deploy::work::Work;
+use crate::error::Error;
+use crate::store::addresses;
+use crate::store::instances::{self, NewInstance};
+
+/// Makes the rows. False: another deploy was faster with an address; nothing was written, place again.
+pub async fn rows(work: &Work, placement: &Placement) -> Result<bool, Error> {
+    let mut tx = work.ctx.services.store.begin().await?;
+    let mut ids = std::collections::BTreeMap::new();
+    for (group, placed) in placement.instances() {
+        let new = NewInstance {
+            deployment_id: work.deployment.id,
+            group_name: group.name.as_str(),
+            index: i32::try_from(placed.index).unwrap_or(i32::MAX),
+            uuid: placed.uuid.as_str(),
+            az: placed.az.as_ref().map(|az| az.as_str()),
+            state: placed.state.as_str(),
+            lifecycle: match group.lifecycle {
+                manifest::documents::Lifecycle::Errand => "errand",
+                manifest::documents::Lifecycle::Service => "service",
+            },
+            bootstrap: placed.bootstrap,
+            compilation: false,
+        };
+        ids.insert(&placed.uuid, instances::ensure(&mut *tx, &new).await?);
+    }
+    for (uuid, network, address, is_static) in placement.new_addresses() {
+        let Some(id) = ids.get(uuid) else { continue };
+        let (address, network) = (address.to_string(), network.as_str());
+        if !addresses::reserve(&mut *tx, &address, network, is_static, *id, work.task_id()).await? {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+    }
+    tx.commit().await?;
+    Ok(true)
+}

@@ -1,0 +1,139 @@
+//! The director dies at every call to the outside, before and after its effect, and another worker goes on:
+//! each time the deploy ends well and what is there is what an uncrashed deploy leaves.
+
+use bosun_director::deploy::args::UpdateDeployment;
+use test_support::Crash;
+
+use crate::Manifest;
+use crate::bench::{Bench, Inventory};
+
+/// A deploy after `before`, uncrashed: what is there at the end and how many outside calls it took.
+async fn uncrashed(before: Option<&Manifest>, manifest: &Manifest) -> (Inventory, usize) {
+    let bench = Bench::start().await.unwrap();
+    if let Some(before) = before {
+        bench.deploy(&before.text()).await.unwrap().done().unwrap();
+    }
+    bench.cloud.take_calls();
+    bench
+        .deploy(&manifest.text())
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    let calls = bench.cloud.take_calls().len();
+    (bench.audit().await.unwrap(), calls)
+}
+
+/// The same with a crash at the `n`-th call.
+async fn crashed(
+    before: Option<&Manifest>,
+    manifest: &Manifest,
+    n: usize,
+    when: Crash,
+) -> Inventory {
+    let mut bench = Bench::start().await.unwrap();
+    if let Some(before) = before {
+        bench.deploy(&before.text()).await.unwrap().done().unwrap();
+    }
+    let reached = bench.cloud.crash_at(n, when);
+    let args = UpdateDeployment {
+        manifest: Some(manifest.text()),
+        ..UpdateDeployment::default()
+    };
+    let task = bench.queue(args).await.unwrap();
+    // Calls of agents' polls depend on timing, so a run may be over before its n-th call.
+    let call = tokio::select! {
+        call = reached => call.ok(),
+        _ = bench.ended(task) => None,
+    };
+    bench.crash();
+    bench.start_worker().await.unwrap();
+    let ended = bench
+        .ended(task)
+        .await
+        .unwrap_or_else(|error| panic!("crash at call {n} {when:?} {call:?}: {error}"));
+    assert_eq!(
+        ended.task.state, "done",
+        "crash at call {n} {when:?} {call:?}: {:?}",
+        ended.task.result
+    );
+    bench
+        .audit()
+        .await
+        .unwrap_or_else(|error| panic!("crash at call {n} {when:?} {call:?}: {error}"))
+}
+
+async fn every_boundary(before: Option<Manifest>, manifest: Manifest) {
+    let (expected, calls) = uncrashed(before.as_ref(), &manifest).await;
+    for n in 1..=calls {
+        for when in [Crash::BeforeEffect, Crash::AfterEffect] {
+            let inventory = crashed(before.as_ref(), &manifest, n, when).await;
+            assert_eq!(
+                inventory, expected,
+                "crash at call {n} of {calls}, {when:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_first_deploy_survives_a_crash_at_every_call() {
+    every_boundary(
+        None,
+        Manifest {
+            web: 1,
+            ..Manifest::default()
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn recreating_with_a_disk_survives_a_crash_at_every_call() {
+    let before = Manifest {
+        web: 0,
+        ..Manifest::default()
+    };
+    every_boundary(
+        Some(before),
+        Manifest {
+            web: 0,
+            stemcell: "2",
+            ..Manifest::default()
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn changing_a_disk_survives_a_crash_at_every_call() {
+    let before = Manifest {
+        web: 0,
+        ..Manifest::default()
+    };
+    every_boundary(
+        Some(before),
+        Manifest {
+            web: 0,
+            disk: "large",
+            ..Manifest::default()
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn scaling_down_survives_a_crash_at_every_call() {
+    let before = Manifest {
+        web: 2,
+        ..Manifest::default()
+    };
+    every_boundary(
+        Some(before),
+        Manifest {
+            web: 1,
+            ..Manifest::default()
+        },
+    )
+    .await;
+}
