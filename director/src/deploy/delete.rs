@@ -61,10 +61,8 @@ async fn delete(ctx: &Context, deployment: Deployment, force: bool) -> Result<()
             crate::compile::delete_left_overs(&work).await?;
             let current = snapshot::rows(&work).await?;
             let name = work.deployment.name.as_str().into();
-            let domain = &ctx.services.settings.dns_domain;
-            let plan =
-                planner::plan_deletion(&name, &current.instances, snapshot::MAX_THREADS, domain)
-                    .map_err(problems::one)?;
+            let plan = planner::plan_deletion(&name, &current, snapshot::MAX_THREADS)
+                .map_err(problems::error)?;
             ctx.store_plan(&plan.planner_version.to_string(), &plan)
                 .await?;
             plan

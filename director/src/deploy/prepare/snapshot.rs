@@ -262,9 +262,7 @@ fn providers(deployment: &str, links: &Json) -> Vec<ForeignProvider> {
 /// `vm_resources` as the CPI sees them: once per CPI and set of resources.
 async fn calculated(work: &Work, input: &PlanningInput) -> Result<Vec<Calculated>, Error> {
     let mut answers = Vec::new();
-    for (cpi, resources) in
-        planner::needed_vm_resources(&input.desired.manifest, &input.desired.cloud)
-    {
+    for (cpi, resources) in planner::needed_vm_resources(input) {
         let wanted = cpi::VmResources {
             cpu: resources.cpu.unsigned_abs(),
             ram: resources.ram.unsigned_abs(),
