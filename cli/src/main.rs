@@ -5,6 +5,7 @@
 
 mod commands;
 mod config;
+mod environment;
 mod error;
 mod interpolate;
 mod ops;

@@ -5,6 +5,7 @@ mod configs;
 mod deployments;
 mod environment;
 mod instances;
+mod local;
 mod parse;
 mod releases;
 mod resources;
@@ -16,6 +17,7 @@ pub use configs::*;
 pub use deployments::*;
 pub use environment::*;
 pub use instances::*;
+pub use local::*;
 pub use parse::{Parsed, parse};
 pub use releases::*;
 pub use resources::*;
@@ -93,6 +95,16 @@ pub struct Globals {
 /// All commands, by topic.
 #[derive(Subcommand)]
 pub enum Command {
+    // --- the environment on this machine
+    /// Start an environment on this machine: database, messages, director
+    Up(UpArgs),
+    /// Stop the environment on this machine
+    Down(DownArgs),
+    /// Show what of the environment on this machine runs
+    Status(HomeArgs),
+    #[command(hide = true)]
+    EnvironmentSupervisor(HomeArgs),
+
     // --- environments and session
     /// Show the environment
     #[command(visible_alias = "env")]

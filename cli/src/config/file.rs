@@ -158,6 +158,19 @@ impl Config {
         before != self.environments.len()
     }
 
+    /// [`Config::save`], or no file and no folder when nothing is left to write.
+    pub fn save_or_remove(&self) -> Result<()> {
+        if !self.environments.is_empty() {
+            return self.save();
+        }
+        fs_err::remove_file(&self.path)?;
+        if let Some(folder) = self.path.parent() {
+            // Other files may be there; then it stays.
+            let _ = fs_err::remove_dir(folder);
+        }
+        Ok(())
+    }
+
     /// Writes the file, readable by the user only: a new one takes the place of the old at once.
     pub fn save(&self) -> Result<()> {
         let document = Document {

@@ -9,9 +9,9 @@
 //! brings all of it back after `bosun down`, a kill or a reboot. Nothing is written outside of it but the alias in
 //! the CLI's own configuration, which `bosun down` takes out again.
 
-pub mod containers;
-pub mod credentials;
-pub mod director_config;
+mod containers;
+mod credentials;
+mod director_config;
 pub mod down;
 pub mod home;
 pub mod status;
@@ -19,6 +19,11 @@ pub mod supervisor;
 pub mod up;
 
 pub use home::{Home, State};
+
+/// The alias of the environment on this machine, when there is one.
+pub fn default_alias() -> Option<String> {
+    Some(Home::find(None).load_state().ok()??.name)
+}
 
 /// Why something about the local environment did not work.
 #[derive(Debug, thiserror::Error)]

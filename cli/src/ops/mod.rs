@@ -12,6 +12,7 @@ mod environment;
 mod errands;
 mod events;
 mod instances;
+mod local;
 mod login;
 mod logs;
 mod releases;
@@ -31,6 +32,11 @@ use crate::error::Result;
 /// Carries a command out.
 pub async fn run(context: &Context, cli: Cli) -> Result<()> {
     match cli.command {
+        Command::Up(args) => local::up(context, args).await,
+        Command::Down(args) => local::down(context, args).await,
+        Command::Status(args) => local::status(context, args),
+        Command::EnvironmentSupervisor(args) => local::supervise(args).await,
+
         Command::Environment(args) => environment::show(context, args).await,
         Command::Environments => environment::list(context),
         Command::AliasEnv(args) => environment::alias(context, args).await,

@@ -34,8 +34,12 @@ pub struct Session {
 impl Context {
     /// The environment to use. Flags win over what the file says.
     pub fn target(&self) -> Result<Target> {
-        let wanted = self.settings.environment.clone().unwrap_or_default();
         let config = Config::load(&self.settings.config_path)?;
+        // Beyond the original: without a word about it, the environment that runs on this machine is meant.
+        let wanted = match &self.settings.environment {
+            Some(environment) => environment.clone(),
+            None => crate::environment::default_alias().unwrap_or_default(),
+        };
         let known = config.find(&wanted);
         let url = known.map_or(wanted, |environment| environment.url.clone());
         let given = self.settings.client.clone();
