@@ -277,7 +277,7 @@ pub enum Command {
     /// List orphaned VMs
     OrphanedVms,
     /// List snapshots
-    Snapshots,
+    Snapshots(TakeSnapshotArgs),
     /// Take a snapshot
     TakeSnapshot(TakeSnapshotArgs),
     /// Delete a snapshot

@@ -49,7 +49,7 @@ pub async fn list(session: &Session) -> Result<()> {
 
 pub async fn show(session: &Session) -> Result<()> {
     let name = session.deployment()?;
-    let rows = session.client.deployments().await?;
+    let rows = session.client.deployments_in_full().await?;
     let row = rows
         .iter()
         .find(|row| row.name == name)

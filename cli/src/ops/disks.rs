@@ -4,7 +4,7 @@ use super::Session;
 use crate::commands::{AttachDiskArgs, CidArgs, CleanUpArgs, DisksArgs, TakeSnapshotArgs};
 use crate::error::{Error, Result};
 use crate::ui::{Sort, Table, Value, kib_bytes, time};
-use director_client::{CleanupPlan, OrphanedDisk, OrphanedVm, Stemcell};
+use director_client::{CleanupPlan, OrphanedDisk, OrphanedVm};
 
 const DISK_HEADER: [&str; 6] = [
     "Disk CID",
@@ -113,7 +113,7 @@ pub async fn orphaned_vms(session: &Session) -> Result<()> {
     Ok(())
 }
 
-pub async fn snapshots(session: &Session) -> Result<()> {
+pub async fn snapshots(session: &Session, args: TakeSnapshotArgs) -> Result<()> {
     let header = ["Instance", "CID", "Created At", "Clean"];
     let mut table = Table::new("snapshots", &header).sorted(&[Sort::Up(0)]);
     table.rows = session
@@ -121,6 +121,16 @@ pub async fn snapshots(session: &Session) -> Result<()> {
         .snapshots(session.deployment()?)
         .await?
         .into_iter()
+        .filter(|snapshot| {
+            args.slug.as_ref().is_none_or(|slug| {
+                let ids = [
+                    &snapshot.uuid,
+                    &snapshot.index.map(|index| index.to_string()),
+                ];
+                snapshot.job.as_ref() == Some(&slug.group)
+                    && ids.iter().any(|id| id.as_ref() == Some(&slug.id))
+            })
+        })
         .map(|snapshot| {
             let instance = match (&snapshot.job, snapshot.index) {
                 (Some(job), Some(index)) => format!("{job}/{index}"),
@@ -185,8 +195,12 @@ fn print_plan(session: &Session, plan: CleanupPlan) {
         }
     }
     titled("Unused Releases", releases);
-    let mut stemcells = Table::new("stemcells", &["Name", "Version", "OS", "CPI", "CID"]);
-    stemcells.rows = plan.stemcells.into_iter().map(stemcell_row).collect();
+    let mut stemcells = Table::new("stemcells", &["Name", "Version"]);
+    stemcells.rows = plan
+        .stemcells
+        .into_iter()
+        .map(|stemcell| vec![stemcell.name.into(), Value::version(&stemcell.version)])
+        .collect();
     titled("Unused Stemcells", stemcells);
     let header = ["Package Name", "Stemcell OS", "Stemcell Version"];
     let mut packages = Table::new("compiled packages", &header);
@@ -207,22 +221,26 @@ fn print_plan(session: &Session, plan: CleanupPlan) {
         blobs("exported releases", plan.exported_releases),
     );
     titled("Stale DNS Record Blobs", blobs("dns blobs", plan.dns_blobs));
-    titled("Orphaned Disks", disks_table(plan.orphaned_disks));
+    let header = ["Disk CID", "Deployment", "Instance", "Size"];
+    let mut disks = Table::new("orphaned disks", &header).sorted(&[Sort::Up(0)]);
+    disks.rows = plan
+        .orphaned_disks
+        .into_iter()
+        .map(|disk| {
+            vec![
+                disk.disk_cid.into(),
+                disk.deployment_name.into(),
+                disk.instance_name.into(),
+                Value::text(disk.size.to_string()),
+            ]
+        })
+        .collect();
+    titled("Orphaned Disks", disks);
     titled("Orphaned VMs", vms_table(plan.orphaned_vms));
 }
 
-fn stemcell_row(stemcell: Stemcell) -> Vec<Value> {
-    vec![
-        stemcell.name.into(),
-        Value::version(&stemcell.version),
-        Value::some(stemcell.operating_system),
-        Value::some(stemcell.cpi),
-        Value::some(stemcell.cid),
-    ]
-}
-
 fn blobs(content: &str, ids: Vec<String>) -> Table {
-    let mut table = Table::new(content, &["Blobstore ID"]);
+    let mut table = Table::new(content, &["Blobstore ID"]).sorted(&[Sort::Up(0)]);
     table.rows = ids.into_iter().map(|id| vec![id.into()]).collect();
     table
 }

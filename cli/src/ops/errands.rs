@@ -67,7 +67,9 @@ pub async fn run(session: &Session, args: RunErrandArgs) -> Result<()> {
 
 fn print_results(session: &Session, results: &[ErrandResult]) {
     let header = ["Instance", "Exit Code", "Stdout", "Stderr"];
-    let mut table = Table::new("errand(s)", &header).transposed();
+    let mut table = Table::new("errand(s)", &header)
+        .sorted(&[Sort::Up(0)])
+        .transposed();
     table.rows = results
         .iter()
         .map(|result| {

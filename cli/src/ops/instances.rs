@@ -70,7 +70,7 @@ async fn print(session: &Session, columns: Columns) -> Result<()> {
         Some(name) => vec![name.to_owned()],
         None => session
             .client
-            .deployments()
+            .deployments_in_full()
             .await?
             .into_iter()
             .map(|row| row.name)

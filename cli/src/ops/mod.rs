@@ -134,7 +134,9 @@ pub async fn run(context: &Context, cli: Cli) -> Result<()> {
         Command::DeleteDisk(args) => disks::delete(&context.connect().await?, args).await,
         Command::OrphanDisk(args) => disks::orphan(&context.connect().await?, args).await,
         Command::OrphanedVms => disks::orphaned_vms(&context.connect().await?).await,
-        Command::Snapshots => disks::snapshots(&context.connect_deployment().await?).await,
+        Command::Snapshots(args) => {
+            disks::snapshots(&context.connect_deployment().await?, args).await
+        }
         Command::TakeSnapshot(args) => {
             disks::take_snapshot(&context.connect_deployment().await?, args).await
         }

@@ -89,11 +89,22 @@ pub async fn inspect(session: &Session, args: InspectReleaseArgs) -> Result<()> 
     Ok(())
 }
 
+/// Name and type of each link, and whether it is optional; what else the spec says is not listed.
 fn links(links: Option<Vec<serde_json::Value>>) -> Value {
-    match links {
-        Some(links) if !links.is_empty() => Value::text(crate::yaml::from_json(&links.into())),
-        _ => Value::default(),
+    let mut links = links.unwrap_or_default();
+    for link in &mut links {
+        if let Some(fields) = link.as_object_mut() {
+            fields.retain(|key, value| match key.as_str() {
+                "name" | "type" => true,
+                "optional" => value == true,
+                _ => false,
+            });
+        }
     }
+    if links.is_empty() {
+        return Value::default();
+    }
+    Value::text(crate::yaml::from_json(&links.into()))
 }
 
 pub async fn delete(session: &Session, args: DeleteReleaseArgs) -> Result<()> {

@@ -167,6 +167,13 @@ impl Client {
             .wrap(|| "Finding deployments")
     }
 
+    /// All deployments that the user may see, with all that the director tells about them.
+    pub async fn deployments_in_full(&self) -> Result<Vec<DeploymentRow>, Error> {
+        self.get_json("/deployments")
+            .await
+            .wrap(|| "Finding deployments")
+    }
+
     /// The configs that a deployment's last deploy used.
     pub async fn deployment_configs(
         &self,
@@ -262,7 +269,7 @@ impl Client {
         let Err(error) = self.run_task(Request::delete(path), reporter).await else {
             return Ok(());
         };
-        let rows: Result<Vec<DeploymentRow>, Error> = self.get_json("/deployments").await;
+        let rows = self.deployments_in_full().await;
         if rows.is_ok_and(|rows| rows.iter().all(|row| row.name != deployment)) {
             return Ok(());
         }

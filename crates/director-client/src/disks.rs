@@ -38,6 +38,7 @@ pub struct OrphanedVm {
 pub struct Snapshot {
     pub job: Option<String>,
     pub index: Option<i64>,
+    pub uuid: Option<String>,
     pub snapshot_cid: String,
     pub created_at: String,
     pub clean: bool,
@@ -86,15 +87,18 @@ impl Client {
             .wrap(|| "Finding orphaned VMs")
     }
 
-    /// Deletes an orphaned disk.
+    /// Deletes an orphaned disk. One that is not among the orphans afterwards counts as deleted.
     pub async fn delete_disk(&self, cid: &str, reporter: &dyn Reporter) -> Result<(), Error> {
-        self.run_task(
-            Request::delete(format!("/disks/{}", escape_segment(cid))),
-            reporter,
-        )
-        .await
-        .wrap(|| format!("Deleting disk '{cid}'"))?;
-        Ok(())
+        let request = Request::delete(format!("/disks/{}", escape_segment(cid)));
+        let Err(error) = self.run_task(request, reporter).await else {
+            return Ok(());
+        };
+        if let Ok(disks) = self.orphaned_disks().await
+            && disks.iter().all(|disk| disk.disk_cid != cid)
+        {
+            return Ok(());
+        }
+        Err(error).wrap(|| format!("Deleting disk '{cid}'"))
     }
 
     /// Takes a disk away from its instance and keeps it as an orphan.
@@ -157,7 +161,7 @@ impl Client {
         Ok(())
     }
 
-    /// Deletes one snapshot, or all of a deployment.
+    /// Deletes one snapshot, or all of a deployment. One that is gone anyway counts as deleted.
     pub async fn delete_snapshots(
         &self,
         deployment: &str,
@@ -169,10 +173,15 @@ impl Client {
             Some(cid) => format!("{base}/snapshots/{}", escape_segment(cid)),
             None => format!("{base}/snapshots"),
         };
-        self.run_task(Request::delete(path), reporter)
-            .await
-            .wrap(|| format!("Deleting snapshots of deployment '{deployment}'"))?;
-        Ok(())
+        let Err(error) = self.run_task(Request::delete(path), reporter).await else {
+            return Ok(());
+        };
+        if let (Some(cid), Ok(left)) = (cid, self.snapshots(deployment).await)
+            && left.iter().all(|snapshot| snapshot.snapshot_cid != cid)
+        {
+            return Ok(());
+        }
+        Err(error).wrap(|| format!("Deleting snapshots of deployment '{deployment}'"))
     }
 
     /// Removes what nothing uses.

@@ -38,7 +38,9 @@ pub struct InstanceInfo {
     pub disk_cid: Option<String>,
     pub disk_cids: Option<Vec<String>>,
     pub active: Option<bool>,
+    #[serde(deserialize_with = "null_default")]
     pub bootstrap: bool,
+    #[serde(deserialize_with = "null_default")]
     pub ignore: bool,
     pub cloud_properties: Option<Value>,
     pub stemcell: Option<InstanceStemcell>,
@@ -50,7 +52,9 @@ pub struct InstanceInfo {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct InstanceStemcell {
+    #[serde(deserialize_with = "null_default")]
     pub name: String,
+    #[serde(deserialize_with = "null_default")]
     pub version: String,
 }
 
@@ -58,7 +62,9 @@ pub struct InstanceStemcell {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Process {
+    #[serde(deserialize_with = "null_default")]
     pub name: String,
+    #[serde(deserialize_with = "null_default")]
     pub state: String,
     pub uptime: Option<Uptime>,
     pub mem: Option<ProcessMemory>,
@@ -88,34 +94,55 @@ pub struct ProcessCpu {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Vitals {
+    #[serde(deserialize_with = "null_default")]
     pub cpu: Cpu,
+    #[serde(deserialize_with = "null_default")]
     pub mem: Memory,
+    #[serde(deserialize_with = "null_default")]
     pub swap: Memory,
+    #[serde(deserialize_with = "null_default")]
     pub load: Vec<String>,
     pub uptime: Option<Uptime>,
+    #[serde(deserialize_with = "null_default")]
     pub disk: std::collections::BTreeMap<String, Disk>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Cpu {
+    #[serde(deserialize_with = "null_default")]
     pub sys: String,
+    #[serde(deserialize_with = "null_default")]
     pub user: String,
+    #[serde(deserialize_with = "null_default")]
     pub wait: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Memory {
+    #[serde(deserialize_with = "null_default")]
     pub kb: String,
+    #[serde(deserialize_with = "null_default")]
     pub percent: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Disk {
+    #[serde(deserialize_with = "null_default")]
     pub percent: String,
+    #[serde(deserialize_with = "null_default")]
     pub inode_percent: String,
+}
+
+/// Agents and directors write null for what they do not know.
+fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// `vitals` is an object, null, or an empty list for an instance without figures.
@@ -167,11 +194,16 @@ impl SshTarget {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct SshHost {
+    #[serde(deserialize_with = "null_default")]
     pub status: String,
+    #[serde(deserialize_with = "null_default")]
     pub job: String,
     pub index: Option<i64>,
+    #[serde(deserialize_with = "null_default")]
     pub id: String,
+    #[serde(deserialize_with = "null_default")]
     pub ip: String,
+    #[serde(deserialize_with = "null_default")]
     pub host_public_key: String,
     pub gateway_user: Option<String>,
     pub gateway_host: Option<String>,
@@ -198,6 +230,7 @@ pub struct InstanceRow {
     pub id: Option<String>,
     pub az: Option<String>,
     pub ips: Option<Vec<String>>,
+    #[serde(deserialize_with = "null_default")]
     pub expects_vm: bool,
 }
 
