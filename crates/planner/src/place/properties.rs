@@ -100,3 +100,47 @@ fn class(value: &Json) -> &'static str {
         Json::Object(_) => "Hash",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binding_gives_what_the_original_gave_in_every_recorded_case() {
+        let text = include_str!("../../../../tests/vectors/erb.json");
+        let vectors: Json = serde_json::from_str(text).unwrap();
+        let cases = vectors["cases"].as_array().unwrap().iter();
+        let mut count = 0;
+        for case in cases.filter(|case| case["kind"] == "bind_properties") {
+            count += 1;
+            let declared: Vec<(String, Json)> = case["spec_properties"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, d)| {
+                    (
+                        name.clone(),
+                        d.get("default").cloned().unwrap_or(Json::Null),
+                    )
+                })
+                .collect();
+            let given = case["manifest_properties"]
+                .as_object()
+                .cloned()
+                .unwrap_or_default();
+            let bound = bind(&declared, &given);
+            match case["expected"].get("bound") {
+                // The order of keys counts: templates may walk over a map.
+                Some(expected) => {
+                    assert_eq!(bound.unwrap().to_string(), expected.to_string(), "{case}")
+                }
+                None => assert_eq!(
+                    bound.unwrap_err().message,
+                    case["expected"]["error"],
+                    "{case}"
+                ),
+            }
+        }
+        assert_eq!(count, 11);
+    }
+}

@@ -192,9 +192,7 @@ proptest! {
             // A group that loses its disks was kept where they were, and is balanced by the deploy after (§2.4):
             // the one case in which a second plan is not empty. Here disks stay.
             let mut edit = edit.clone();
-            for g in 0..2 {
-                ever_disk[g] |= edit.disk[g];
-            }
+            ever_disk = [ever_disk[0] | edit.disk[0], ever_disk[1] | edit.disk[1]];
             edit.disk = ever_disk;
             let edit = &edit;
             world.manifest = manifest(edit);

@@ -6,4 +6,5 @@ mod laws;
 mod problems;
 mod scale;
 mod scenario;
+mod wire;
 mod world;
