@@ -1,8 +1,10 @@
 //! The director against real neighbours: PostgreSQL, nats-server, its own binary over HTTP.
 
 mod api;
+mod contents;
 mod engine;
 mod nats;
+mod recorded_uploads;
 mod store;
 mod support;
 mod uploads;
