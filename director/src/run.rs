@@ -61,9 +61,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let owner: Arc<str> = format!("{}#{}", folder.instance, uuid::Uuid::new_v4()).into();
     let engine = Engine::start(
         services.clone(),
-        Options::new(workers, folder.instance.clone(), owner),
+        Options::new(workers, folder.instance.clone(), owner.clone()),
     )
     .await?;
+    tokio::spawn(crate::health::watch(services.clone(), owner, stop.clone()));
     services.record_start().await;
     services.remove_left_uploads().await;
     tokio::spawn(crate::tasks::retention::run(services.clone(), stop.clone()));

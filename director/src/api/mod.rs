@@ -11,6 +11,7 @@ mod configs;
 mod deployments;
 mod events;
 mod info;
+mod instances;
 mod misc;
 mod request;
 mod serve;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post, put};
 
 use crate::auth::Authenticator;
 use crate::services::Services;
@@ -122,6 +123,38 @@ fn deployment_routes() -> Router<Api> {
             get(misc::empty_deployment_list),
         )
         .route("/deployments/{name}/variables", get(misc::variables))
+        .route("/deployments/{name}/vms", get(instances::vms))
+        .route("/deployments/{name}/instances", get(instances::instances))
+        .route(
+            "/deployments/{name}/jobs/{group}",
+            put(instances::change_group),
+        )
+        .route(
+            "/deployments/{name}/jobs/{group}/{id}",
+            put(instances::change_instance).get(instances::show),
+        )
+        .route(
+            "/deployments/{name}/jobs/{group}/{id}/resurrection",
+            any(instances::resurrection_removed),
+        )
+        .route(
+            "/deployments/{name}/jobs/{group}/{id}/logs",
+            get(instances::logs),
+        )
+        .route(
+            "/deployments/{name}/instance_groups/{group}/{id}/actions/{action}",
+            post(instances::action),
+        )
+        .route(
+            "/deployments/{name}/instance_groups/{group}/{id}/ignore",
+            put(instances::ignore),
+        )
+        .route("/deployments/{name}/ssh", post(instances::ssh))
+        .route("/deployments/{name}/errands", get(instances::errands))
+        .route(
+            "/deployments/{name}/errands/{errand}/runs",
+            post(instances::run_errand),
+        )
         .route("/deployments/{name}/problems", get(misc::problems))
         .route("/deployments/{name}/snapshots", get(misc::snapshots))
         .route("/deployed_variables/{*name}", get(misc::deployed_variables))

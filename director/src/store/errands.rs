@@ -18,8 +18,7 @@ impl Store {
              join jobs j on j.id = rj.job_id
              join deployments on deployments.id = d.deployment_id
              where d.deployment_id = $1
-               and exists (select 1 from jsonb_each_text(coalesce(j.spec -> 'templates', '{}')) t
-                           where t.value in ('bin/run', 'bin/run.ps1'))
+               and jsonb_path_exists(j.spec::jsonb, '$.templates.* ? (@ == \"bin/run\" || @ == \"bin/run.ps1\")')
                and jsonb_path_exists(deployments.manifest, '$.instance_groups[*].jobs[*] ? (@.name == $name)',
                                      jsonb_build_object('name', j.name))
              order by 1",

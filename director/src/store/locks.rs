@@ -173,7 +173,7 @@ impl Store {
             .execute(self.pool())
             .await?;
         sqlx::query_as(
-            "select name, uid, task_id, expires_at from locks order by acquired_at, name",
+            "select name, uid, task_id, expires_at from locks where name like 'lock:%' order by acquired_at, name",
         )
         .fetch_all(self.pool())
         .await
@@ -187,5 +187,23 @@ impl Store {
         )
         .fetch_all(self.pool())
         .await
+    }
+}
+
+impl Store {
+    /// Takes or renews the right to be the one director that does a recurring work. Not shown among the locks.
+    pub async fn hold_duty(&self, duty: &str, owner: &str, lease: Duration) -> Result<bool, Error> {
+        let done = sqlx::query(
+            "insert into locks (name, uid, owner, expires_at)
+             values ('duty:' || $1, gen_random_uuid(), $2, now() + make_interval(secs => $3))
+             on conflict (name) do update set owner = excluded.owner, expires_at = excluded.expires_at
+               where locks.owner = excluded.owner or locks.expires_at < now()",
+        )
+        .bind(duty)
+        .bind(owner)
+        .bind(lease.as_secs_f64())
+        .execute(self.pool())
+        .await?;
+        Ok(done.rows_affected() == 1)
     }
 }

@@ -3,6 +3,7 @@
 mod api;
 mod contents;
 mod engine;
+mod health;
 mod nats;
 mod recorded_uploads;
 mod store;

@@ -96,9 +96,16 @@ impl Environment {
 
     /// Services of a director in this process (its engine is the test's own).
     pub async fn services(&self) -> anyhow::Result<Arc<Services>> {
-        let settings = Settings::parse(&self.settings_text(), "director.yml", self.folder.path())?;
+        self.services_with("").await
+    }
+
+    /// The same with more settings.
+    pub async fn services_with(&self, more: &str) -> anyhow::Result<Arc<Services>> {
+        let text = format!("{}{more}", self.settings_text());
+        let settings = Settings::parse(&text, "director.yml", self.folder.path())?;
+        let stop = CancellationToken::new();
         Ok(Arc::new(
-            Services::connect(settings, "instance-1".into(), CancellationToken::new()).await?,
+            Services::connect(settings, "instance-1".into(), stop).await?,
         ))
     }
 
