@@ -156,8 +156,10 @@ fn newest(
 async fn send(session: &Session, release: &Release, options: UploadReleaseOptions) -> Result<()> {
     let paths = Paths::prepare()?;
     let mut leave_out = BTreeSet::new();
-    if !options.fix {
-        let manifest = &release.manifest;
+    let manifest = &release.manifest;
+    // The director refuses the question when there is nothing to ask about.
+    let any = !manifest.packages.is_empty() || manifest.is_compiled();
+    if any && !options.fix {
         leave_out = session
             .client
             .match_packages(&manifest.to_yaml(), manifest.is_compiled())
