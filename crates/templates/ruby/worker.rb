@@ -84,51 +84,52 @@ module Bosh
           end
         end
 
+        # Members are wrapped when they are asked for: most templates look at few of them.
         def initialize(hash)
           @table = {}
-          hash.each do |key, value|
-            key = key.to_sym
-            @table[key] = OpenData.wrap(value)
-            define_singleton_method(key) { @table[key] } if TAKEN[key] && !%i[__send__ object_id].include?(key)
+          @raw = hash.transform_keys(&:to_sym)
+          @raw.each_key do |key|
+            define_singleton_method(key) { self[key] } if TAKEN[key] && !%i[__send__ object_id].include?(key)
           end
         end
 
         def [](name)
-          @table[name.to_sym]
+          name = name.to_sym
+          @table.fetch(name) { @raw.key?(name) ? @table[name] = OpenData.wrap(@raw[name]) : nil }
         end
 
         def []=(name, value)
-          @table[name.to_sym] = value
-        end
-
-        def to_h
-          @table.dup
+          name = name.to_sym
+          @raw[name] = value
+          @table[name] = value
         end
 
         def marshal_dump
-          @table
+          @raw.each_key { |name| self[name] }
+          @raw.to_h { |name, _| [name, @table[name]] }
         end
+        alias to_h marshal_dump
 
         def methods(all = true)
-          all ? super() : @table.keys
+          all ? super() : @raw.keys
         end
 
         def respond_to_missing?(name, private_too = false)
-          @table.key?(name.to_s.chomp('=').to_sym) || super
+          @raw.key?(name.to_s.chomp('=').to_sym) || super
         end
 
         def method_missing(name, *arguments)
           if name.end_with?('=')
-            @table[name.to_s.chomp('=').to_sym] = arguments.first
+            self[name.to_s.chomp('=')] = arguments.first
           elsif arguments.empty?
-            @table[name]
+            self[name]
           else
             super
           end
         end
 
         def inspect
-          "#<OpenStruct#{@table.map { |key, value| " #{key}=#{value.inspect}" }.join(',')}>"
+          "#<OpenStruct#{marshal_dump.map { |key, value| " #{key}=#{value.inspect}" }.join(',')}>"
         end
         alias to_s inspect
       end
@@ -165,16 +166,24 @@ module Bosh
       class EvaluationContext
         include Lookup
 
-        attr_reader :name, :index, :properties, :raw_properties, :spec
+        attr_reader :name, :index, :raw_properties
 
         def initialize(data, encoder)
+          @data = data
           @name = data.dig('job', 'name').nil? ? data['name'] : data['job']['name']
           @index = data['index']
           @raw_properties = data['properties'] || {}
-          @properties = OpenData.wrap(data['properties']) unless data['properties'].nil?
           @links = data['links'] || {}
-          @spec = OpenData.wrap(data)
           @encoder = encoder
+        end
+
+        def properties
+          return nil if @data['properties'].nil?
+          @properties ||= OpenData.wrap(@data['properties'])
+        end
+
+        def spec
+          @spec ||= OpenData.wrap(@data)
         end
 
         def get_binding
@@ -429,7 +438,8 @@ while (line = REQUESTS.gets)
   answer = begin
     worker.answer(JSON.parse(line, max_nesting: false))
   rescue Exception => e # rubocop:disable Lint/RescueException
-    { failure: "#{e.class}: #{e.message}" }
+    # The message may quote the request, which holds secrets.
+    { failure: "#{e.class} in #{e.backtrace&.first}" }
   end
   ANSWERS.puts(JSON.generate(answer, max_nesting: 0))
   ANSWERS.flush
