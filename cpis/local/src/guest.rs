@@ -66,6 +66,12 @@ pub fn write(
     if let Some(network) = record.networks.first() {
         hosts += &format!("{} {}\n", network.address, record.agent_id);
     }
+    if record.isolation == Isolation::Plain
+        && let Ok(host) = nix::unistd::gethostname()
+    {
+        // The name of the host is the VM's, too.
+        hosts += &format!("127.0.0.1 {}\n", host.to_string_lossy());
+    }
     root.write("/etc/hosts", hosts.as_bytes(), 0o644)?;
     root.write(
         "/etc/hostname",
