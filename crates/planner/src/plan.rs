@@ -137,6 +137,38 @@ impl InstancePlan {
         format!("{}/{name}/{at:02}-{}", self.spec.id, steps[at].kind())
     }
 
+    /// What the instance's row shall show when all steps are done. `stored` is what it shows by then: the facts of
+    /// a VM that these steps made, with the addresses its agent reported.
+    ///
+    /// Without an apply (a stopped or detached instance, metadata only) jobs, packages and the VM are still the
+    /// old ones: the difference must be found again when the instance is started.
+    pub fn settled_spec(&self, stored: Option<InstanceSpec>) -> InstanceSpec {
+        let Some(stored) = stored else {
+            return self.spec.clone();
+        };
+        let applied = self.update.iter().any(|step| matches!(step, Step::Apply));
+        if !applied && self.action != Action::None {
+            return InstanceSpec {
+                name: self.spec.name.clone(),
+                index: self.spec.index,
+                az: self.spec.az.clone(),
+                bootstrap: self.spec.bootstrap,
+                lifecycle: self.spec.lifecycle,
+                tags: self.spec.tags.clone(),
+                ..stored
+            };
+        }
+        let mut spec = self.spec.clone();
+        for (name, settings) in &mut spec.networks {
+            let dynamic =
+                settings.get("type").and_then(serde_json::Value::as_str) == Some("dynamic");
+            if let Some(known) = stored.networks.get(name).filter(|_| dynamic) {
+                settings.clone_from(known);
+            }
+        }
+        spec
+    }
+
     /// Errand groups are only rendered and checked by a deploy.
     pub fn is_errand(&self) -> bool {
         self.spec.lifecycle == Lifecycle::Errand

@@ -412,21 +412,11 @@ impl<'a> InstanceRun<'a> {
     }
 
     async fn end_update(&self, completed: bool) -> Result<(), Error> {
-        let mut spec = self.plan.spec.clone();
-        // Addresses of dynamic networks are known only since the VM exists.
         let stored = instances::find_by_uuid(self.work.db(), &self.row.uuid)
             .await?
             .and_then(|row| row.spec);
-        if let Some(stored) =
-            stored.and_then(|spec| serde_json::from_value::<InstanceSpec>(spec).ok())
-        {
-            for (name, settings) in &mut spec.networks {
-                let dynamic = settings.get("type").and_then(Json::as_str) == Some("dynamic");
-                if let Some(known) = stored.networks.get(name).filter(|_| dynamic) {
-                    settings.clone_from(known);
-                }
-            }
-        }
+        let stored = stored.and_then(|spec| serde_json::from_value::<InstanceSpec>(spec).ok());
+        let spec = self.plan.settled_spec(stored);
         let spec = json_of(&spec)?;
         let state = self.plan.state.as_str();
         if completed {

@@ -181,6 +181,17 @@ impl Detection<'_> {
                             "package {name} to be compiled for {}/{}",
                             stemcell.os, stemcell.version
                         )
+                    } else if self
+                        .row
+                        .spec
+                        .as_ref()
+                        .is_some_and(|s| s.stemcell != need.stemcell)
+                    {
+                        let stemcell = &need.stemcell;
+                        format!(
+                            "package {name} compiled for {}/{}",
+                            stemcell.os, stemcell.version
+                        )
                     } else {
                         format!("package {name} compiled anew")
                     });

@@ -406,6 +406,9 @@ impl World {
             Step::EndUpdate { completed } => {
                 let (completed, state) = (*completed, plan.state);
                 let row = self.row(uuid);
+                if !plan.update.iter().any(|s| matches!(s, Step::Apply)) {
+                    row.spec = Some(plan.settled_spec(row.spec.take()));
+                }
                 row.update_completed = completed;
                 row.state = state;
             }

@@ -1,6 +1,10 @@
 //! The documents of a deploy: the manifest and the configs it is read against.
 
-use manifest::documents::{Documents, ReadOptions, Threshold, read_documents, to_json};
+use std::collections::BTreeMap;
+
+use manifest::documents::{
+    DeploymentManifest, Documents, ReadOptions, Threshold, read_documents, to_json,
+};
 use manifest::yaml::{self, Dialect};
 use serde_json::Value as Json;
 
@@ -40,7 +44,10 @@ pub async fn load(
         }
     };
     let configs = configs(ctx, deployment, args).await?;
-    let value = parse("manifest", &text)?;
+    let mut value = parse("manifest", &text)?;
+    if let (None, Some(last)) = (&args.manifest, &deployment.manifest) {
+        pin_versions(&mut value, last);
+    }
     let mut clouds = Vec::new();
     let mut runtimes = Vec::new();
     for config in &configs {
@@ -75,6 +82,51 @@ pub async fn load(
         manifest_text: text,
         config_ids: configs.iter().map(|config| config.id).collect(),
     })
+}
+
+/// A state change uses the versions of the last deploy, whatever `latest` would be now (§2.1).
+fn pin_versions(manifest: &mut yaml::Value, last: &Json) {
+    for (section, key) in [("releases", "name"), ("stemcells", "alias")] {
+        let entries = manifest.get_mut(section).and_then(|s| s.as_sequence_mut());
+        let known = last[section]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        for entry in entries.into_iter().flatten() {
+            let name = entry.get(key).map(to_json);
+            let deployed = known.iter().find(|known| known.get(key) == name.as_ref());
+            if let Some(version) = deployed.and_then(|known| known["version"].as_str()) {
+                entry["version"] = yaml::Value::String(version.to_owned());
+            }
+        }
+    }
+}
+
+/// Writes the versions that were chosen for this deploy into its manifest, to be stored.
+pub fn resolve_versions(manifest: &mut Json, chosen: &DeploymentManifest) {
+    let releases = chosen
+        .releases
+        .iter()
+        .map(|r| (r.name.to_string(), r.version.clone()));
+    set_versions(manifest, "releases", "name", releases.collect());
+    let stemcells = chosen
+        .stemcells
+        .iter()
+        .map(|s| (s.alias.clone(), s.version.clone()));
+    set_versions(manifest, "stemcells", "alias", stemcells.collect());
+}
+
+fn set_versions(manifest: &mut Json, section: &str, key: &str, versions: BTreeMap<String, String>) {
+    let entries = manifest.get_mut(section).and_then(Json::as_array_mut);
+    for entry in entries.into_iter().flatten() {
+        let name = entry[key]
+            .as_str()
+            .map(str::to_owned)
+            .unwrap_or_else(|| entry[key].to_string());
+        if let Some(version) = versions.get(&name) {
+            entry["version"] = Json::String(version.clone());
+        }
+    }
 }
 
 async fn configs(
@@ -166,6 +218,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_state_change_keeps_the_versions_of_the_last_deploy() {
+        let text = "{name: d, releases: [{name: a, version: 1.latest}], stemcells: [{alias: s, os: o, version: latest}]}";
+        let mut value = parse("manifest", text).unwrap();
+        let last = json!({
+            "releases": [{"name": "a", "version": "1.4"}],
+            "stemcells": [{"alias": "s", "version": "2"}],
+        });
+        pin_versions(&mut value, &last);
+        assert_eq!(value["releases"][0]["version"], "1.4");
+        assert_eq!(value["stemcells"][0]["version"], "2");
+    }
 
     #[test]
     fn references_are_named_and_shell_arithmetic_is_none() {

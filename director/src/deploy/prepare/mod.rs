@@ -53,8 +53,9 @@ pub async fn run(
     let stage = ctx.events.stage("Preparing deployment", &[], 1);
     let (work, loaded, bound, input, placement) = stage
         .run("Preparing deployment", async {
-            let loaded = documents::load(ctx, deployment, args).await?;
+            let mut loaded = documents::load(ctx, deployment, args).await?;
             let bound = bind::run(ctx, loaded.documents.clone()).await?;
+            documents::resolve_versions(&mut loaded.manifest, &bound.documents.manifest);
             let work = Work::new(ctx, deployment.clone(), Map::new());
             let rows = instances::list(work.db(), deployment.id, true).await?;
             if !args.dry_run {
