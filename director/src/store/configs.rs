@@ -126,7 +126,7 @@ impl Store {
         team: Option<&str>,
         expected_latest: Option<&str>,
     ) -> Result<Result<(ConfigRow, bool), String>, Error> {
-        let mut tx = self.pool().begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 11))")
             .bind(format!("{kind}/{name}"))
             .execute(&mut *tx)

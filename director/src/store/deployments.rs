@@ -138,7 +138,7 @@ pub async fn bind(
     release_versions: &[i64],
     stemcells: &[i64],
 ) -> Result<(), sqlx::Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = super::begin(db).await?;
     sqlx::query(
         "insert into deployment_release_versions (deployment_id, release_version_id)
          select $1, unnest($2::bigint[]) on conflict do nothing",
@@ -174,7 +174,7 @@ pub struct Success<'a> {
 /// Records a successful deploy, dropping references of the one before, in one transaction.
 pub async fn succeeded(db: &PgPool, id: i64, done: &Success<'_>) -> Result<(), sqlx::Error> {
     bind(db, id, done.release_versions, done.stemcells).await?;
-    let mut tx = db.begin().await?;
+    let mut tx = super::begin(db).await?;
     sqlx::query(
         "update deployments set manifest = $2, manifest_text = $3, tags = $4, links = $5,
                 last_deployed_at = now(), last_deploy_task_id = $6 where id = $1",

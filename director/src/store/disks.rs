@@ -105,7 +105,7 @@ pub async fn created(db: impl PgExecutor<'_>, id: i64, cid: &str) -> Result<(), 
 
 /// The disk now carries the data: active; the one of the same name before it becomes inactive.
 pub async fn activate(db: &sqlx::PgPool, id: i64) -> Result<(), sqlx::Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = super::begin(db).await?;
     sqlx::query(
         "update persistent_disks d set active = (d.id = $1) from persistent_disks me
          where me.id = $1 and d.instance_id = me.instance_id and d.name = me.name",
@@ -181,7 +181,7 @@ pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error>
 /// Moves a created disk to the orphans, atomically. A row without cid (never created) is just dropped.
 /// Returns the cid that is now an orphan.
 pub async fn orphan(db: &sqlx::PgPool, id: i64) -> Result<Option<String>, sqlx::Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = super::begin(db).await?;
     let cid: Option<String> = sqlx::query_scalar(
         "insert into orphan_disks (cid, size, az, cpi, deployment_name, instance_name, cloud_properties, created_at)
          select d.cid, d.size, i.az, d.cpi, p.name, i.group_name || '/' || i.uuid, d.cloud_properties, d.created_at

@@ -30,7 +30,7 @@ impl Store {
         owner: &str,
         lease: Duration,
     ) -> Result<bool, Error> {
-        let mut tx = self.pool().begin().await?;
+        let mut tx = self.begin().await?;
         // One decision at a time per name, whoever decides.
         sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 7))")
             .bind(name)

@@ -85,7 +85,7 @@ impl Store {
 
     /// A transaction, for functions that take one because several writes belong together.
     pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Error> {
-        self.pool.begin().await
+        begin(&self.pool).await
     }
 
     /// A connection that listens to notifications and connects again by itself.
@@ -97,4 +97,17 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Begins a transaction so that the caller may be dropped at any moment.
+///
+/// A `Pool::begin` that is dropped while the server answers gives its connection back to the pool *inside* the
+/// transaction (sqlx counts it as begun only afterwards), and who gets it next holds locks that nobody ends.
+/// Here the begin itself runs to its end in any case; what nobody waits for any more is rolled back.
+pub(crate) async fn begin(
+    pool: &PgPool,
+) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    begun.map_err(|_| Error::WorkerCrashed)?
 }

@@ -102,7 +102,7 @@ pub async fn request(db: impl PgExecutor<'_>, new: &NewVm<'_>) -> Result<i64, sq
 
 /// The CPI has answered: the VM exists under this cid. Also the moment its addresses are tied to it.
 pub async fn created(db: &sqlx::PgPool, id: i64, cid: &str) -> Result<(), sqlx::Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = super::begin(db).await?;
     sqlx::query("update vms set cid = $2, state = 'created', created_at = now() where id = $1")
         .bind(id)
         .bind(cid)
@@ -117,7 +117,7 @@ pub async fn created(db: &sqlx::PgPool, id: i64, cid: &str) -> Result<(), sqlx::
 
 /// Makes a VM the one its instance runs on; any other of the instance becomes inactive.
 pub async fn activate(db: &sqlx::PgPool, id: i64) -> Result<(), sqlx::Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = super::begin(db).await?;
     sqlx::query("update vms set active = false where active and id <> $1 and instance_id = (select instance_id from vms where id = $1)")
         .bind(id)
         .execute(&mut *tx)
@@ -246,7 +246,7 @@ pub async fn agent_ids(db: impl PgExecutor<'_>) -> Result<Vec<String>, sqlx::Err
 
 /// Moves a VM that can't be deleted now to the orphans, with its addresses, atomically.
 pub async fn orphan(db: &sqlx::PgPool, id: i64) -> Result<(), sqlx::Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = super::begin(db).await?;
     let orphan: Option<i64> = sqlx::query_scalar(
         "insert into orphan_vms (agent_id, cid, az, cpi, deployment_name, instance_name, stemcell_api_version, ip_addresses)
          select v.agent_id, v.cid, i.az, v.cpi, d.name, i.group_name || '/' || i.uuid, v.stemcell_api_version,

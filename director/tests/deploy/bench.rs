@@ -107,6 +107,14 @@ impl Bench {
         }
     }
 
+    /// Gives the database its connections back: one server serves all tests of the process.
+    pub async fn finish(mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.shutdown(Duration::from_secs(5)).await;
+        }
+        self.services.store.close().await;
+    }
+
     async fn upload(&self) -> anyhow::Result<()> {
         let mut sql = self.sql().await?;
         for version in ["1", "2"] {
@@ -241,7 +249,7 @@ impl Bench {
 
     /// Waits for a task's end.
     pub async fn ended(&self, id: i64) -> anyhow::Result<Ended> {
-        let deadline = Instant::now() + Duration::from_secs(90);
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let task = self
                 .services
@@ -258,6 +266,19 @@ impl Bench {
                 return Ok(Ended { task, events });
             }
             if Instant::now() > deadline {
+                let sql = &mut self.sql().await?;
+                let busy: Vec<(i32, Option<String>, Option<String>, String)> = sqlx::query_as(
+                    "select pid, state, wait_event, left(query, 200) from pg_stat_activity where datname = current_database()",
+                )
+                .fetch_all(sql)
+                .await?;
+                eprintln!("{busy:#?}");
+                let steps: Vec<(String, Json)> = sqlx::query_as(
+                    "select step_key, event from task_step_events order by seq desc limit 8",
+                )
+                .fetch_all(&mut self.sql().await?)
+                .await?;
+                eprintln!("{steps:#?}");
                 let debug = self.output(id, "debug").await?;
                 anyhow::bail!(
                     "task {id} is still {}: {}",
@@ -417,7 +438,7 @@ fn settings(folder: &Path, database: &str, nats: &str) -> anyhow::Result<Setting
 name: bench
 data_dir: data
 listen: {{address: 127.0.0.1, port: 1}}
-database: {{url: '{database}', max_connections: 12}}
+database: {{url: '{database}', max_connections: 10}}
 nats:
   urls: ['{nats}']
   ca: ca.pem
