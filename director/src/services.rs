@@ -136,7 +136,11 @@ fn open_blobstore(
             };
             // Settings refuse a local blobstore without a secret.
             let secret = secret.unwrap_or_else(|| Secret::new(uuid::Uuid::new_v4().to_string()));
-            Arc::new(LocalBlobstore::open(folder, settings.blob_url(), secret)?)
+            let ca = serde_json::Value::Object(options)
+                .pointer("/tls/cert/ca")
+                .and_then(serde_json::Value::as_str)
+                .map(str::to_owned);
+            Arc::new(LocalBlobstore::open(folder, settings.blob_url(), secret)?.with_ca(ca))
         }
     })
 }

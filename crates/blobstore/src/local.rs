@@ -19,6 +19,7 @@ pub struct LocalBlobstore {
     folder: PathBuf,
     base_url: String,
     secret: Secret,
+    ca: Option<String>,
 }
 
 impl LocalBlobstore {
@@ -38,7 +39,16 @@ impl LocalBlobstore {
             folder,
             base_url,
             secret,
+            ca: None,
         })
+    }
+
+    /// The certificate (PEM) that agents check the server of the `/signed/` paths against, when it is not one that
+    /// every machine knows (docs/spec/agent-protocol.md §4.2).
+    #[must_use]
+    pub fn with_ca(mut self, ca: Option<String>) -> Self {
+        self.ca = ca;
+        self
     }
 
     /// The folder.
@@ -123,6 +133,10 @@ impl Blobstore for LocalBlobstore {
     }
 
     fn agent_settings(&self, _: bool) -> Value {
-        json!({"provider": "local", "options": {"blobstore_path": self.folder}})
+        let mut options = json!({"blobstore_path": self.folder});
+        if let Some(ca) = &self.ca {
+            options["tls"] = json!({"cert": {"ca": ca}});
+        }
+        json!({"provider": "local", "options": options})
     }
 }

@@ -63,7 +63,9 @@ fn read(document: In, edits: &str) -> Result<Documents, Problems> {
     for edit in edits.split(" ;; ").filter(|e| !e.is_empty()) {
         let operation = match edit.split_once(" = ") {
             // Operations refuse null as a value: a word stands for it.
-            Some((path, "null")) => format!("- {{type: replace, path: \"{path}\", value: NO-VALUE}}"),
+            Some((path, "null")) => {
+                format!("- {{type: replace, path: \"{path}\", value: NO-VALUE}}")
+            }
             Some((path, value)) => format!("- {{type: replace, path: \"{path}\", value: {value}}}"),
             None => format!("- {{type: remove, path: \"{edit}\"}}"),
         };
