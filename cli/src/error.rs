@@ -121,6 +121,15 @@ fn hint(error: &director_client::Error) -> Option<&'static str> {
             "Is the director running, and is this its address? See 'bosun environments', or pass -e ADDRESS and --ca-cert FILE",
         );
     }
+    let refused = error.status() == Some(401)
+        && error
+            .body()
+            .is_some_and(|body| body.starts_with("Not authorized"));
+    if refused {
+        return Some(
+            "The director does not know this user and password: log in with 'bosun log-in', or pass --client and --client-secret",
+        );
+    }
     None
 }
 

@@ -275,6 +275,7 @@ impl Tape {
                 let body = exchange["response"]["body"].as_str().unwrap_or_default();
                 authorized != body.contains("\"user\":null")
             });
+        let other = regex::Regex::new(r#""user":"[^"]*""#).expect("a valid pattern");
         for exchange in exchanges(step).chain(elsewhere) {
             let authorized = exchange["request"]["headers"]["Authorization"].is_string();
             let key = key(
@@ -289,7 +290,6 @@ impl Tape {
             }
             let mut response = exchange["response"].clone();
             if let (true, Some(body)) = (exchange["path"] == "/info", response["body"].as_str()) {
-                let other = regex::Regex::new(r#""user":"[^"]*""#).expect("a valid pattern");
                 let own = format!(r#""user":"{}""#, user(step).0);
                 response["body"] = json!(other.replace(body, own));
             }

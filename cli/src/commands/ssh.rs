@@ -44,6 +44,12 @@ pub struct SshArgs {
     /// Show results as a table instead of streaming
     #[arg(short, long)]
     pub results: bool,
+    /// Log in with this key instead of one made for the session
+    #[arg(short = 'i', long, value_name = "PATH")]
+    pub private_key: Option<String>,
+    /// User that the key belongs to
+    #[arg(short = 'l', long, value_name = "NAME", default_value = "vcap")]
+    pub username: String,
     #[command(flatten)]
     pub gateway: GatewayArgs,
 }

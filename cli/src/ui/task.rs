@@ -334,9 +334,10 @@ impl Wait {
         if quiet < QUIET {
             return;
         }
-        // Save the cursor, write dimly, go back: the line goes on where it was.
+        // Save the cursor, write dimly, go back: the line goes on where it was. Without wrapping, because a
+        // screen that scrolled would put the cursor back on the wrong line.
         put(&format!(
-            "\u{1b}7\u{1b}[K\u{1b}[2m ... {}\u{1b}[0m\u{1b}8",
+            "\u{1b}7\u{1b}[K\u{1b}[?7l\u{1b}[2m ... {}\u{1b}[0m\u{1b}[?7h\u{1b}8",
             compact(quiet.as_secs() as i64)
         ));
         self.shown = true;

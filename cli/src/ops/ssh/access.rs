@@ -1,4 +1,5 @@
-//! The right to log in: a key pair and a user of its own, given to the instances and taken away again.
+//! The right to log in: a key pair and a user of its own, given to the instances and taken away again; or a
+//! key and user that somebody already has.
 
 use super::super::Session;
 use crate::commands::slugs::PoolOrInstanceSlug;
@@ -8,16 +9,25 @@ use director_client::{SshHost, SshTarget};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Hosts that let the user in. The key and the known hosts live in files until it is dropped.
+/// Hosts that let the user in.
 pub struct Access {
     user: String,
     hosts: Vec<SshHost>,
-    target: SshTarget,
-    private_key: NamedTempFile,
-    known_hosts: NamedTempFile,
+    keys: Keys,
+}
+
+enum Keys {
+    /// Made for this session; the files are gone when it is dropped.
+    Own {
+        private_key: NamedTempFile,
+        known_hosts: NamedTempFile,
+        target: SshTarget,
+    },
+    /// Given by the user; the hosts' keys are not known.
+    Given(PathBuf),
 }
 
 impl Access {
@@ -37,9 +47,11 @@ impl Access {
         let access = Access {
             user,
             hosts,
-            target,
-            private_key,
-            known_hosts,
+            keys: Keys::Own {
+                private_key,
+                known_hosts,
+                target,
+            },
         };
         if let Err(error) = access.check(slug) {
             access.close(session).await;
@@ -48,12 +60,61 @@ impl Access {
         Ok(access)
     }
 
-    fn check(&self, slug: &PoolOrInstanceSlug) -> Result<()> {
-        let what = [slug.group.as_deref(), slug.id.as_deref()]
+    /// Uses a user and key that the instance knows already; the director is only asked for the address.
+    pub async fn direct(
+        session: &Session,
+        slug: &PoolOrInstanceSlug,
+        user: &str,
+        private_key: &str,
+    ) -> Result<Self> {
+        let what = name(slug);
+        let rows = session.client.instance_rows(session.deployment()?).await?;
+        let mut matching = rows.into_iter().filter(|row| {
+            let ids = [row.id.clone(), row.index.map(|index| index.to_string())];
+            let address = row
+                .ips
+                .iter()
+                .flatten()
+                .any(|ip| slug.group.as_ref() == Some(ip));
+            address
+                || (slug.group.is_none() || row.job == slug.group)
+                    && (slug.id.is_none() || ids.contains(&slug.id))
+        });
+        let row = match (matching.next(), matching.next()) {
+            (Some(row), None) => row,
+            (None, _) => {
+                return Err(Error::message(format!("Instance {what} has no active VM")));
+            }
+            _ => {
+                return Err(Error::message(format!(
+                    "Instance {what} refers to more than 1 VM"
+                )));
+            }
+        };
+        let cid = row
+            .cid
+            .ok_or_else(|| Error::message(format!("Instance {what} has no active VM")))?;
+        let ip = row
+            .ips
+            .unwrap_or_default()
             .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join("/");
+            .next()
+            .ok_or_else(|| Error::message(format!("VM {cid} has no IP address")))?;
+        let host = SshHost {
+            job: row.job.unwrap_or_default(),
+            id: row.id.unwrap_or_default(),
+            ip,
+            ..SshHost::default()
+        };
+        Ok(Access {
+            user: user.to_owned(),
+            hosts: vec![host],
+            keys: Keys::Given(PathBuf::from(private_key)),
+        })
+    }
+
+    fn check(&self, slug: &PoolOrInstanceSlug) -> Result<()> {
+        let what = name(slug);
         if self.hosts.is_empty() {
             return Err(Error::message(format!(
                 "Did not create any SSH sessions for the instances '{what}'"
@@ -69,12 +130,12 @@ impl Access {
 
     /// Takes the user away. Failing to is told, but is no failure of what was done.
     pub async fn close(&self, session: &Session) {
-        let Ok(deployment) = session.deployment() else {
+        let (Ok(deployment), Keys::Own { target, .. }) = (session.deployment(), &self.keys) else {
             return;
         };
         let result = session
             .client
-            .cleanup_ssh(deployment, &self.target, &self.user)
+            .cleanup_ssh(deployment, target, &self.user)
             .await;
         if let Err(error) = result {
             session.ui.error_line(Error::from(error).render());
@@ -90,12 +151,27 @@ impl Access {
     }
 
     pub fn private_key(&self) -> &Path {
-        self.private_key.path()
+        match &self.keys {
+            Keys::Own { private_key, .. } => private_key.path(),
+            Keys::Given(path) => path,
+        }
     }
 
-    pub fn known_hosts(&self) -> &Path {
-        self.known_hosts.path()
+    /// The file with the hosts' keys, if they are known.
+    pub fn known_hosts(&self) -> Option<&Path> {
+        match &self.keys {
+            Keys::Own { known_hosts, .. } => Some(known_hosts.path()),
+            Keys::Given(_) => None,
+        }
     }
+}
+
+fn name(slug: &PoolOrInstanceSlug) -> String {
+    [slug.group.as_deref(), slug.id.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 /// The instances meant; an IP address is looked up first.

@@ -5,6 +5,7 @@ use crate::commands::GatewayArgs;
 use crate::config::{boolean, optional, proxy};
 use crate::error::{Error, Result};
 use director_client::SshHost;
+use std::path::Path;
 
 /// How to reach the instances; the same for all of them.
 pub struct Connection {
@@ -44,7 +45,7 @@ impl Connection {
         arguments.extend(self.common(access, host));
         arguments.extend(self.options.iter().cloned());
         if check_key {
-            arguments.extend(option("StrictHostKeyChecking=yes"));
+            arguments.extend(host_key_checking(access));
         }
         arguments.extend(["-l", access.user(), "--", &host.ip].map(str::to_owned));
         arguments.extend(words.iter().cloned());
@@ -60,7 +61,7 @@ impl Connection {
         paths: &[String],
     ) -> Vec<String> {
         let mut arguments = self.common(access, host);
-        arguments.extend(option("StrictHostKeyChecking=yes"));
+        arguments.extend(host_key_checking(access));
         if recursive {
             arguments.push("-r".to_owned());
         }
@@ -75,7 +76,13 @@ impl Connection {
             "PasswordAuthentication=no".to_owned(),
             "IdentitiesOnly=yes".to_owned(),
             format!("IdentityFile={}", access.private_key().display()),
-            format!("UserKnownHostsFile={}", access.known_hosts().display()),
+            format!(
+                "UserKnownHostsFile={}",
+                access
+                    .known_hosts()
+                    .unwrap_or(Path::new("/dev/null"))
+                    .display()
+            ),
         ]
         .iter()
         .flat_map(|text| option(text))
@@ -117,6 +124,14 @@ impl Connection {
             ));
         }
         Some(command)
+    }
+}
+
+/// Strict when the hosts' keys are known.
+fn host_key_checking(access: &Access) -> [String; 2] {
+    match access.known_hosts() {
+        Some(_) => option("StrictHostKeyChecking=yes"),
+        None => option("StrictHostKeyChecking=no"),
     }
 }
 

@@ -29,7 +29,10 @@ pub async fn ssh(context: &Context, args: SshArgs) -> Result<()> {
     }
     let session = context.connect_deployment().await?;
     let connection = Connection::new(&args.gateway, args.options)?;
-    let access = Access::open(&session, &args.slug).await?;
+    let access = match &args.private_key {
+        Some(key) => Access::direct(&session, &args.slug, &args.username, key).await?,
+        None => Access::open(&session, &args.slug).await?,
+    };
     let result = tokio::select! {
         result = drive(&session, &access, &connection, &words, args.results) => result,
         _ = interrupted(!words.is_empty()) => Err(Error::message("Interrupted")),
