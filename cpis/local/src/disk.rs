@@ -67,7 +67,14 @@ impl<'a> Disks<'a> {
         self.store.save_disk(&record)?;
         let made = match record.kind {
             DiskKind::Image => make_image(&place.join("disk.img"), request.size_mib),
-            DiskKind::Folder => fs_err::create_dir(place.join("data")).map_err(Error::from),
+            DiskKind::Folder => {
+                use std::os::unix::fs::PermissionsExt;
+                let data = place.join("data");
+                fs_err::create_dir(&data)?;
+                // As the root of a new file system, whatever the umask: jobs' users pass through it.
+                fs_err::set_permissions(&data, std::fs::Permissions::from_mode(0o755))
+                    .map_err(Error::from)
+            }
         };
         if let Err(error) = made {
             remove_tree(&place)?;

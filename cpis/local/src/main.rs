@@ -44,6 +44,8 @@ usage: bosun-cpi-local [CONFIG]             serve one CPI call on stdin
 CONFIG is a JSON file {\"container\": {\"store_dir\", \"bridge\", \"bridge_cidr\", \"nat\", \"isolation\", \"runtime\", \"agent\"}}.";
 
 fn main() -> ExitCode {
+    // What users inside of VMs must pass through may not depend on the caller's umask; what is private gets its mode.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let command = arguments.first().and_then(|argument| argument.to_str());
     let file = arguments.get(1).map(PathBuf::from);
