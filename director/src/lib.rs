@@ -14,6 +14,7 @@ pub mod config;
 pub mod configs;
 pub mod deploy;
 pub mod dns;
+pub mod errands;
 pub mod error;
 pub mod events;
 pub mod health;

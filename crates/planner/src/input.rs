@@ -245,6 +245,8 @@ pub struct DeployOptions {
     pub dry_run: bool,
     /// start, stop, restart, recreate of a group or an instance.
     pub state_change: Option<StateChange>,
+    /// Errand groups that are about to run: they get VMs although they have none.
+    pub errands: Vec<InstanceGroupName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -18,12 +18,7 @@ use crate::error::Error;
 /// Compiles what is missing and completes the specs in `plan` with the results.
 pub async fn run(work: &Work, plan: &mut DeploymentPlan) -> Result<(), Error> {
     worker::delete_left_overs(work).await?;
-    // The finding itself is part of the plan; the line is what people expect to see.
-    work.ctx
-        .events
-        .stage("Preparing package compilation", &[], 1)
-        .run("Finding packages to compile", async { Ok(()) })
-        .await?;
+    show_finding(work).await?;
     let compiled = if plan.compile.is_empty() {
         Vec::new()
     } else {
@@ -31,6 +26,17 @@ pub async fn run(work: &Work, plan: &mut DeploymentPlan) -> Result<(), Error> {
     };
     fill_in(plan, &compiled);
     Ok(())
+}
+
+/// The line that people expect to see; the finding itself is part of the plan.
+pub async fn show_finding(work: &Work) -> Result<(), Error> {
+    let stage = work
+        .ctx
+        .events
+        .stage("Preparing package compilation", &[], 1);
+    stage
+        .run("Finding packages to compile", async { Ok(()) })
+        .await
 }
 
 /// Instances of the groups that need a package get it into their spec.

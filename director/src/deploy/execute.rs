@@ -29,6 +29,25 @@ pub async fn run(work: &Work, mut plan: DeploymentPlan) -> Result<(), Error> {
     execution.refresh_untouched().await
 }
 
+/// The VMs that a plan misses, for errands.
+pub async fn create_missing_vms(work: &Work, plan: &DeploymentPlan) -> Result<(), Error> {
+    Execution { work, plan }.create_missing_vms().await
+}
+
+/// The update of one instance by itself, shown like that of a group of one.
+pub async fn update_alone(
+    work: &Work,
+    plan: &DeploymentPlan,
+    instance: &InstancePlan,
+) -> Result<(), Error> {
+    if instance.update.is_empty() {
+        return Ok(());
+    }
+    let execution = Execution { work, plan };
+    let stage = execution.stage("Updating instance", &[instance.spec.name.as_str()], 1);
+    execution.update(&stage, instance).await
+}
+
 /// post-deploy scripts, after the deploy was recorded.
 pub async fn post_deploy(work: &Work, plan: &DeploymentPlan) -> Result<(), Error> {
     if !plan.any_change {

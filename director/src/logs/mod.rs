@@ -4,6 +4,7 @@
 use agent_protocol::FetchLogsWithSignedUrl;
 use async_trait::async_trait;
 use domain::BlobId;
+use serde::{Deserialize, Serialize};
 
 use crate::agents;
 use crate::deploy::args;
@@ -79,16 +80,24 @@ async fn fetch(
             of_instance(work, &args.kind, &args.filters, row, vm),
         )
         .await
+        .map(|logs| logs.blob_id)
 }
 
-/// Asks one agent for its logs; returns the blob's id. An empty `kind` means `job`, no filter means all.
+/// Logs in the blobstore.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fetched {
+    pub blob_id: String,
+    pub sha1: String,
+}
+
+/// Asks one agent for its logs. An empty `kind` means `job`, no filter means all.
 pub async fn of_instance(
     work: &Work,
     kind: &str,
     filters: &[String],
     row: &Instance,
     vm: &Vm,
-) -> Result<String, Error> {
+) -> Result<Fetched, Error> {
     let to = agents::target(row, &vm.agent_id);
     let kind = if kind.is_empty() { "job" } else { kind };
     let filters = Some(filters.to_vec()).filter(|filters| !filters.is_empty());
@@ -97,31 +106,39 @@ pub async fn of_instance(
         .and_then(|version| u32::try_from(version).ok())
         .unwrap_or(1);
     if blobs::signs(work, version) {
-        let (id, signed_url) = blobs::signed_upload(work).await?;
+        let (blob_id, signed_url) = blobs::signed_upload(work).await?;
         let request = FetchLogsWithSignedUrl {
             signed_url,
             log_type: kind.to_owned(),
             filters,
             ..FetchLogsWithSignedUrl::default()
         };
-        work.agents()
+        let done = work
+            .agents()
             .fetch_logs_with_signed_url(&to, &request)
             .await
             .map_err(agents::failed)?;
-        return Ok(id);
+        return Ok(Fetched {
+            blob_id,
+            sha1: done.sha1,
+        });
     }
-    let logs = work
+    let done = work
         .agents()
         .fetch_logs(&to, kind, filters.as_deref())
         .await
         .map_err(agents::failed)?;
-    logs.blobstore_id.ok_or_else(|| {
-        Error::unclassified(format!(
+    match done.blobstore_id {
+        Some(blob_id) => Ok(Fetched {
+            blob_id,
+            sha1: done.sha1,
+        }),
+        None => Err(Error::unclassified(format!(
             "The agent of '{}' stored its logs nowhere.",
             row.name()
         ))
-        .hint("Check the blobstore settings of its VM.")
-    })
+        .hint("Check the blobstore settings of its VM.")),
+    }
 }
 
 /// One archive with an archive per instance in it; the parts are deleted.

@@ -15,6 +15,7 @@ pub mod compiled_packages;
 pub mod configs;
 pub mod deployments;
 pub mod disks;
+pub mod errand_runs;
 pub mod errands;
 pub mod instances;
 pub mod locks;

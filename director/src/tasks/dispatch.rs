@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::Context;
 use crate::error::Error;
-use crate::{deploy, instances, logs, releases, ssh, stemcells};
+use crate::{deploy, errands, instances, logs, releases, ssh, stemcells};
 
 /// Does the work of one type of task.
 ///
@@ -29,6 +29,7 @@ pub fn handler(kind: &str) -> Option<Box<dyn Handler>> {
         "vms" => Box::new(instances::ListFull),
         "ssh" => Box::new(ssh::Ssh),
         "fetch_logs" => Box::new(logs::FetchLogs),
+        "run_errand" => Box::new(errands::RunErrand),
         _ => return None,
     })
 }

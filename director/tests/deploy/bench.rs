@@ -157,7 +157,11 @@ impl Bench {
                 .execute(&mut sql)
                 .await?;
         }
-        for (name, packages) in [("web", json!(["app"])), ("store", json!([]))] {
+        for (name, packages) in [
+            ("web", json!(["app"])),
+            ("store", json!([])),
+            ("check", json!([])),
+        ] {
             let spec = json!({
                 "name": name,
                 "templates": {"config.erb": "config/config", "run.erb": "bin/run"},
@@ -316,7 +320,7 @@ impl Bench {
                 .await?;
         let instances: Vec<(String, String, bool, bool)> = sqlx::query_as(
             "select i.group_name, i.state, i.update_completed, exists (select 1 from vms v where v.instance_id = i.id and v.active)
-             from instances i order by i.group_name, i.index",
+             from instances i where i.lifecycle = 'service' order by i.group_name, i.index",
         )
         .fetch_all(&mut sql)
         .await?;

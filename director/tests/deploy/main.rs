@@ -3,6 +3,7 @@
 
 mod bench;
 mod crashes;
+mod errands;
 mod failures;
 mod life;
 
@@ -58,6 +59,14 @@ instance_groups:
   stemcell: default
   networks: [{{name: default}}]
   jobs: [{{name: web, release: demo, properties: {{greeting: {greeting}}}}}]
+- name: smoke
+  lifecycle: errand
+  instances: 1
+  azs: [z1]
+  vm_type: small
+  stemcell: default
+  networks: [{{name: default}}]
+  jobs: [{{name: check, release: demo}}]
 "
         )
     }

@@ -149,7 +149,8 @@ impl<'a> GroupPlacer<'a, '_> {
             .slots
             .iter()
             .any(|s| s.current.is_some_and(|c| !current[c].vms.is_empty()));
-        let dormant = group.lifecycle == Lifecycle::Errand && !has_vm;
+        let runs_now = self.input.options.errands.contains(&group.name);
+        let dormant = group.lifecycle == Lifecycle::Errand && !has_vm && !runs_now;
         let cloud = &self.input.desired.cloud;
         let disks = disks(group, cloud);
         let mut problems = Problems::default();

@@ -13,9 +13,14 @@ mod reserve;
 pub mod snapshot;
 mod templates;
 
-use planner::{DeployOptions, DeploymentPlan, RandomIds, SkipDrain, StateChange};
+use domain::InstanceGroupName;
+use planner::{
+    DeployOptions, DeploymentPlan, Placement, PlanningInput, RandomIds, SkipDrain, StateChange,
+};
 use serde_json::{Map, Value as Json};
 
+use self::bind::Bound;
+use self::documents::Loaded;
 use super::args::UpdateDeployment;
 use super::work::Work;
 use super::{problems, vm};
@@ -44,77 +49,147 @@ pub struct Record {
     pub configs: Vec<i64>,
 }
 
-/// Makes the plan. With `dry_run` nothing is written.
+/// Makes the plan, shown as a deploy shows it. With `dry_run` nothing is written.
 pub async fn run(
     ctx: &Context,
     deployment: &Deployment,
     args: &UpdateDeployment,
 ) -> Result<Prepared, Error> {
     let stage = ctx.events.stage("Preparing deployment", &[], 1);
-    let (work, loaded, bound, input, placement) = stage
-        .run("Preparing deployment", async {
-            let mut loaded = documents::load(ctx, deployment, args).await?;
-            let bound = bind::run(ctx, loaded.documents.clone()).await?;
-            documents::resolve_versions(&mut loaded.manifest, &bound.documents.manifest);
-            let work = Work::new(ctx, deployment.clone(), Map::new());
-            let rows = instances::list(work.db(), deployment.id, true).await?;
-            if !args.dry_run {
-                vm::delete_left_overs(&work, &rows).await?;
-            }
-            if !args.dry_run {
-                let (versions, stemcells) = (&bound.release_versions, &bound.stemcell_ids);
-                deployments::bind(work.db(), deployment.id, versions, stemcells).await?;
-            }
-            let mut input = snapshot::load(&work, &bound, options(args)?).await?;
-            loop {
-                let placement = planner::place(&input, &mut RandomIds).map_err(problems::error)?;
-                if args.dry_run || reserve::rows(&work, &placement).await? {
-                    return Ok((work, loaded, bound, input, placement));
-                }
-                // Another deploy was faster with an address: look at the rows again. Ends, because places end.
-                snapshot::refresh(&work, &mut input).await?;
-            }
-        })
-        .await?;
-    for text in &placement.warnings {
+    let request = Request {
+        ctx,
+        deployment,
+        args,
+        errands: Vec::new(),
+    };
+    let placed = stage.run("Preparing deployment", request.place()).await?;
+    for text in &placed.placement.warnings {
         ctx.events.warning(text);
     }
-    for text in &placement.deprecations {
+    for text in &placed.placement.deprecations {
         ctx.events.deprecation(text);
     }
-    let links = serde_json::to_value(snapshot::stored_links(&placement)).unwrap_or(Json::Null);
-    let planned = stage
-        .run("Rendering templates", async {
-            let jobs: Vec<_> = placement.render_jobs().collect();
-            let rendered = render::render(&ctx.services, &placement, jobs, !args.dry_run).await?;
-            let (mut plan, _) =
-                planner::plan(&input, placement, &rendered.hashes()).map_err(problems::error)?;
-            if !args.dry_run {
-                templates::store(&work, &mut plan, &rendered).await?;
-            }
-            Ok(plan)
-        })
-        .await;
-    let plan = match planned {
-        Ok(plan) => plan,
-        Err(error) => {
-            if !error.is_interrupted() && !args.dry_run {
-                addresses::release_unused_of_task(work.db(), ctx.task.id).await?;
-            }
-            return Err(error);
-        }
+    stage.run("Rendering templates", request.plan(placed)).await
+}
+
+/// A plan from the stored manifest in which these errand groups have VMs. Shows nothing by itself.
+pub async fn for_errands(
+    ctx: &Context,
+    deployment: &Deployment,
+    groups: Vec<InstanceGroupName>,
+) -> Result<Prepared, Error> {
+    let args = &UpdateDeployment::default();
+    let request = Request {
+        ctx,
+        deployment,
+        args,
+        errands: groups,
     };
-    Ok(Prepared {
-        plan,
-        record: Record {
-            manifest: loaded.manifest,
-            manifest_text: loaded.manifest_text,
-            links,
-            release_versions: bound.release_versions,
-            stemcells: bound.stemcell_ids,
-            configs: loaded.config_ids,
-        },
-    })
+    request.plan(request.place().await?).await
+}
+
+struct Request<'a> {
+    ctx: &'a Context,
+    deployment: &'a Deployment,
+    args: &'a UpdateDeployment,
+    /// Errand groups to be woken.
+    errands: Vec<InstanceGroupName>,
+}
+
+/// What phase one gives to phase two.
+struct Placed {
+    work: Work,
+    loaded: Loaded,
+    bound: Bound,
+    input: PlanningInput,
+    placement: Placement,
+}
+
+impl Request<'_> {
+    async fn place(&self) -> Result<Placed, Error> {
+        let Request {
+            ctx,
+            deployment,
+            args,
+            ..
+        } = *self;
+        let mut loaded = documents::load(ctx, deployment, args).await?;
+        let bound = bind::run(ctx, loaded.documents.clone()).await?;
+        documents::resolve_versions(&mut loaded.manifest, &bound.documents.manifest);
+        let work = Work::new(ctx, deployment.clone(), Map::new());
+        if !args.dry_run {
+            let rows = instances::list(work.db(), deployment.id, true).await?;
+            vm::delete_left_overs(&work, &rows).await?;
+            let (versions, stemcells) = (&bound.release_versions, &bound.stemcell_ids);
+            deployments::bind(work.db(), deployment.id, versions, stemcells).await?;
+        }
+        let options = DeployOptions {
+            errands: self.errands.clone(),
+            ..options(args)?
+        };
+        let mut input = snapshot::load(&work, &bound, options).await?;
+        loop {
+            let placement = planner::place(&input, &mut RandomIds).map_err(problems::error)?;
+            if args.dry_run || reserve::rows(&work, &placement).await? {
+                return Ok(Placed {
+                    work,
+                    loaded,
+                    bound,
+                    input,
+                    placement,
+                });
+            }
+            // Another deploy was faster with an address: look at the rows again. Ends, because places end.
+            snapshot::refresh(&work, &mut input).await?;
+        }
+    }
+
+    async fn plan(&self, placed: Placed) -> Result<Prepared, Error> {
+        let Placed {
+            work,
+            loaded,
+            bound,
+            input,
+            placement,
+        } = placed;
+        let links = serde_json::to_value(snapshot::stored_links(&placement)).unwrap_or(Json::Null);
+        match self.render_and_plan(&work, &input, placement).await {
+            Ok(plan) => Ok(Prepared {
+                plan,
+                record: Record {
+                    manifest: loaded.manifest,
+                    manifest_text: loaded.manifest_text,
+                    links,
+                    release_versions: bound.release_versions,
+                    stemcells: bound.stemcell_ids,
+                    configs: loaded.config_ids,
+                },
+            }),
+            Err(error) => {
+                if !error.is_interrupted() && !self.args.dry_run {
+                    addresses::release_unused_of_task(work.db(), self.ctx.task.id).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn render_and_plan(
+        &self,
+        work: &Work,
+        input: &PlanningInput,
+        placement: Placement,
+    ) -> Result<DeploymentPlan, Error> {
+        let kept = !self.args.dry_run;
+        let jobs: Vec<_> = placement.render_jobs().collect();
+        let rendered = render::render(&self.ctx.services, &placement, jobs, kept).await?;
+        let (mut plan, _) =
+            planner::plan(input, placement, &rendered.hashes()).map_err(problems::error)?;
+        if kept {
+            templates::store(work, &mut plan, &rendered).await?;
+        }
+        Ok(plan)
+    }
 }
 
 fn options(args: &UpdateDeployment) -> Result<DeployOptions, Error> {
@@ -126,6 +201,7 @@ fn options(args: &UpdateDeployment) -> Result<DeployOptions, Error> {
         fix: args.fix,
         dry_run: args.dry_run,
         state_change: args.state_change.as_ref().map(state_change).transpose()?,
+        errands: Vec::new(),
     })
 }
 

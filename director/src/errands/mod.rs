@@ -1,0 +1,153 @@
+//! Running errands (manifests-and-planning §5.10, director-api §13.1): a job's `bin/run` on instances that are
+//! there, or an errand group that gets its VM for the run.
+//!
+//! The task engine calls [`RunErrand`]. An errand is run at most once per task: one that was cut off with its
+//! director is reported, not repeated. The VM of an errand group goes whatever happened, unless it shall stay.
+
+mod choose;
+mod perform;
+
+use async_trait::async_trait;
+use planner::DeploymentPlan;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+use sha1::Digest as _;
+
+use crate::compile;
+use crate::deploy::work::Work;
+use crate::deploy::{args, find_deployment, lock, prepare};
+use crate::error::Error;
+use crate::events::Auditable;
+use crate::store::deployments::Deployment;
+use crate::store::errand_runs;
+use crate::tasks::{Context, Handler};
+use choose::Chosen;
+
+/// Task type `run_errand`.
+pub struct RunErrand;
+
+/// What a task that is taken over goes on with.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    chosen: Chosen,
+    /// Of the errand groups only; `None` when none takes part.
+    plan: Option<DeploymentPlan>,
+}
+
+#[async_trait]
+impl Handler for RunErrand {
+    async fn run(&self, ctx: &Context) -> Result<String, Error> {
+        let args: args::RunErrand = ctx.args()?;
+        let guard = lock(ctx).await?;
+        let deployment = find_deployment(ctx).await?;
+        let object = Auditable {
+            object_type: "errand",
+            object_name: Some(args.errand.clone()),
+            instance: None,
+        };
+        let result = ctx
+            .audit()
+            .around("run", object, json!({}), errand(ctx, deployment, &args))
+            .await?;
+        guard.release().await?;
+        Ok(result)
+    }
+}
+
+async fn errand(
+    ctx: &Context,
+    deployment: Deployment,
+    args: &args::RunErrand,
+) -> Result<String, Error> {
+    let tags: Map<_, _> = deployment.tags.as_object().cloned().unwrap_or_default();
+    let work = Work::new(ctx, deployment, tags);
+    let stage = ctx.events.stage("Preparing deployment", &[], 1);
+    let (chosen, plan) = stage
+        .run("Preparing deployment", ready(&work, args))
+        .await?;
+    chosen.refuse_stopped()?;
+    let state = state_hash(&work, &chosen, plan.as_ref()).await?;
+    if args.when_changed
+        && errand_runs::find(work.db(), work.deployment.id, &args.errand)
+            .await?
+            .as_ref()
+            == Some(&state)
+    {
+        return Ok("skipped - no changes detected".into());
+    }
+    let tally = perform::all(&work, args, &chosen, plan.as_ref()).await?;
+    if tally.errored == 0 && tally.canceled == 0 {
+        errand_runs::put(work.db(), work.deployment.id, &args.errand, &state).await?;
+    }
+    Ok(format!(
+        "{} succeeded, {} errored, {} canceled",
+        tally.succeeded, tally.errored, tally.canceled
+    ))
+}
+
+/// Chooses, plans and compiles; the stored plan of an earlier worker is gone on with.
+async fn ready(
+    work: &Work,
+    args: &args::RunErrand,
+) -> Result<(Chosen, Option<DeploymentPlan>), Error> {
+    let ctx = &work.ctx;
+    let Stored { chosen, mut plan } = match ctx.load_plan::<Stored>().await? {
+        Some((_, stored)) => stored,
+        None => {
+            let chosen = choose::run(work, args).await?;
+            let groups = chosen.errand_groups();
+            let plan = match groups.is_empty() {
+                true => None,
+                false => {
+                    let prepared =
+                        prepare::for_errands(ctx, &work.deployment, groups.clone()).await?;
+                    Some(chosen.narrow(prepared.plan))
+                }
+            };
+            let stored = Stored { chosen, plan };
+            ctx.store_plan(&planner::PLANNER_VERSION.to_string(), &stored)
+                .await?;
+            stored
+        }
+    };
+    match &mut plan {
+        Some(plan) => compile::run(work, plan).await?,
+        None => compile::show_finding(work).await?,
+    }
+    Ok((chosen, plan))
+}
+
+/// SHA-1 over what the chosen instances are: changes when any of them is another or runs something else.
+async fn state_hash(
+    work: &Work,
+    chosen: &Chosen,
+    plan: Option<&DeploymentPlan>,
+) -> Result<String, Error> {
+    let mut parts = Vec::new();
+    for instance in &chosen.instances {
+        let planned = plan.and_then(|plan| {
+            plan.instances
+                .iter()
+                .find(|i| i.spec.id.as_str() == instance.uuid)
+        });
+        let stored = crate::store::instances::find_by_uuid(work.db(), &instance.uuid).await?;
+        let spec = match planned {
+            Some(planned) => serde_json::to_value(&planned.spec).ok(),
+            None => stored.and_then(|row| row.spec),
+        };
+        let part = |key: &str| {
+            spec.as_ref()
+                .and_then(|spec| spec.get(key))
+                .cloned()
+                .unwrap_or_default()
+        };
+        parts.push(format!(
+            "{}{}{}",
+            instance.uuid,
+            part("configuration_hash"),
+            part("packages")
+        ));
+    }
+    parts.sort();
+    Ok(hex::encode(sha1::Sha1::digest(parts.concat().as_bytes())))
+}
