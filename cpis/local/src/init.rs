@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::report::say;
 use crate::store::{Isolation, VmRecord};
+use crate::sys;
 
 /// Written (in the root) once the root is entered: from then on the VM runs.
 pub const READY: &str = "run/bosun-init.ready";
@@ -177,8 +178,10 @@ fn start(service: &mut Service) {
             .map_or_else(|_| Stdio::null(), Stdio::from),
         Err(_) => Stdio::null(),
     };
-    // Its own group, so that stopping it does not stop this process; std gives it back all signals.
-    let child = Command::new("/bin/sh")
+    // Its own group, so that stopping it does not stop this process.
+    let mut command = Command::new("/bin/sh");
+    sys::unblock_signals(&mut command);
+    let child = command
         .args(["-c", &service.script])
         .env("PATH", PATH)
         .stdin(Stdio::null())

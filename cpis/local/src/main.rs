@@ -20,6 +20,7 @@ mod rootfs;
 mod runtime;
 mod stemcell;
 mod store;
+mod sys;
 mod vm;
 
 use anyhow::Context as _;
