@@ -8,7 +8,7 @@ use serde_json::json;
 use super::bounded::at_most;
 use super::prepare::snapshot;
 use super::work::Work;
-use super::{args, execute, find_deployment, lock, problems, vm};
+use super::{args, disk, execute, find_deployment, lock, problems, vm};
 use crate::error::Error;
 use crate::events::Auditable;
 use crate::store::deployments::{self, Deployment};
@@ -58,6 +58,8 @@ async fn delete(ctx: &Context, deployment: Deployment, force: bool) -> Result<()
             let rows = instances::list(work.db(), work.deployment.id, true).await?;
             let left_overs = vm::delete_left_overs(&work, &rows).await;
             work.forgive("deleting left-over VMs", left_overs)?;
+            let left_overs = disk::settle_left_overs(&work, &rows).await;
+            work.forgive("settling left-over disks", left_overs)?;
             crate::compile::delete_left_overs(&work).await?;
             let current = snapshot::rows(&work).await?;
             let name = work.deployment.name.as_str().into();

@@ -250,6 +250,33 @@ pub async fn orphan(work: &Work, instance: &Instance, disk: &DiskRef) -> Result<
     Ok(())
 }
 
+/// Finds out what became of `create_disk` calls that nobody saw the end of, by asking again with the same
+/// key: then there is a disk with a CID, which the next plan lets go, or no row.
+pub async fn settle_left_overs(work: &Work, instances: &[Instance]) -> Result<(), Error> {
+    for instance in instances {
+        for row in disks::list_of_instance(work.db(), instance.id).await? {
+            if row.cid.is_some() || row.task_id == Some(work.task_id()) {
+                continue;
+            }
+            let cpi = work.cpis.get(&row.cpi)?;
+            let key = row.idempotency_key.to_string();
+            let call = CreateDisk {
+                size_mib: u64::try_from(row.size).unwrap_or(0),
+                cloud_properties: row.cloud_properties.clone(),
+                vm_cid: None,
+                idempotency_key: Some(key.clone()),
+            };
+            match cpi.create_disk(call).await {
+                Ok(cid) => disks::created(work.db(), row.id, cid.as_str()).await?,
+                Err(error) if error.fault().is_some() => disks::delete(work.db(), row.id).await?,
+                Err(error) => return Err(cloud::failed(error)),
+            }
+            cpi.settle(&key).await;
+        }
+    }
+    Ok(())
+}
+
 async fn wait(work: &Work, to: &Target, vm: &Vm) -> Result<(), Error> {
     let limit = work.ctx.services.settings.agent_wait_timeout();
     let cid = vm_cid(vm);

@@ -327,9 +327,8 @@ impl Isolated {
         })
         .await?;
         let WatchTime { min, max } = self.watch_time().await?;
-        let title = row.name();
         self.step("watch", StepKind::WatchRunning, || {
-            watch::until_running(work, to, &title, min, max)
+            watch::until_running(work, row, min, max)
         })
         .await?;
         self.step("post_start", StepKind::PostStart, || {

@@ -13,6 +13,7 @@ mod env;
 pub mod execute;
 mod isolated;
 mod jobs;
+mod last_words;
 pub mod prepare;
 mod problems;
 pub mod step;

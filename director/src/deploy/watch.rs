@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use agent_protocol::{JobState, Target};
+use agent_protocol::JobState;
 
+use super::last_words;
 use super::work::Work;
 use crate::agents;
 use crate::error::{Error, code};
+use crate::store::instances::Instance;
 
 /// The waits before each look at the agent: `min` once, then steps of a ninth of the range (1 to 15 s).
 pub fn schedule(min_ms: u64, max_ms: u64) -> Vec<Duration> {
@@ -20,20 +22,20 @@ pub fn schedule(min_ms: u64, max_ms: u64) -> Vec<Duration> {
 /// Waits until the agent reports its jobs as running.
 ///
 /// # Errors
-/// 400007 with the original's text when the time is over; the hint names the processes and where to look.
+/// 400007 with the original's text when the time is over; the hint has the processes' last log lines.
 pub async fn until_running(
     work: &Work,
-    to: &Target,
-    title: &str,
+    row: &Instance,
     min_ms: u64,
     max_ms: u64,
 ) -> Result<(), Error> {
+    let (vm, to) = work.agent(row).await?;
     let mut last = None;
     for wait in schedule(min_ms, max_ms) {
         work.ctx.until_cancelled(tokio::time::sleep(wait)).await?;
         let state = work
             .agents()
-            .get_state(to, false)
+            .get_state(&to, false)
             .await
             .map_err(agents::failed)?;
         if state.job_state() == JobState::Running {
@@ -47,17 +49,27 @@ pub async fn until_running(
         .filter(|process| process.state != JobState::Running)
         .map(|process| process.name.as_str())
         .collect();
-    let mut text = format!("'{title}' is not running after update.");
+    let mut text = format!("'{}' is not running after update.", row.name());
     if !failed.is_empty() {
         text.push_str(&format!(
             " Review logs for failed jobs: {}",
             failed.join(", ")
         ));
     }
-    let deployment = &work.deployment.name;
-    let slug = to.instance.split(' ').next().unwrap_or(&to.instance);
-    Err(Error::new(code::AGENT_JOB_NOT_RUNNING, text)
-        .hint(format!("Look with `bosh -d {deployment} logs {slug}`, correct the manifest or the job, and deploy again.")))
+    let lines = work
+        .ctx
+        .until_cancelled(last_words::of(work, row, &vm, &failed))
+        .await?;
+    let advice = format!(
+        "Look with `bosh -d {} logs {}`, correct the manifest or the job, and deploy again.",
+        work.deployment.name,
+        row.slug()
+    );
+    let hint = match lines {
+        Some(lines) => format!("\n{lines}{advice}"),
+        None => advice,
+    };
+    Err(Error::new(code::AGENT_JOB_NOT_RUNNING, text).hint(hint))
 }
 
 #[cfg(test)]

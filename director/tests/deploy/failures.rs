@@ -254,3 +254,154 @@ async fn a_lost_answer_of_create_vm_is_settled_by_the_next_deploy() {
         .unwrap();
     assert_eq!(bench.audit().await.unwrap().vms, 3);
 }
+
+#[tokio::test]
+async fn a_cancelled_deploy_stops_at_its_next_pause_and_the_next_one_carries_on() {
+    let bench = Bench::start().await.unwrap();
+    bench.cloud.mute_new_agents(true);
+    let args = serde_json::json!({"manifest": Manifest::default().text()});
+    let id = bench
+        .queue(serde_json::from_value(args).unwrap())
+        .await
+        .unwrap();
+    // It waits for an agent that never answers when the cancel comes.
+    while bench.cloud.vm_cids().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    bench.services.store.request_cancel(id).await.unwrap();
+    let ended = bench.ended(id).await.unwrap();
+    assert_eq!(ended.task.state, "cancelled");
+    assert_eq!(ended.error(), format!("10001 Task {id} cancelled"));
+    assert_eq!(
+        bench.audit().await.unwrap().vms,
+        0,
+        "the VM that was waited for is deleted"
+    );
+    bench.cloud.mute_new_agents(false);
+    bench
+        .deploy(&Manifest::default().text())
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    assert_eq!(bench.audit().await.unwrap().vms, 3);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_disk_change_that_fails_half_way_is_finished_by_the_next_deploy() {
+    let bench = Bench::start().await.unwrap();
+    bench
+        .deploy(
+            &Manifest {
+                web: 0,
+                ..Manifest::default()
+            }
+            .text(),
+        )
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    let old = bench.cloud.disk_cids().remove(0);
+    bench.cloud.write_disk(&old, "an entry");
+    let fault = Fault::Error {
+        kind: cpi::FaultKind::CloudError,
+        message: "copying failed".into(),
+        ok_to_retry: false,
+    };
+    bench.cloud.break_next("migrate_disk", 1, fault);
+    let larger = Manifest {
+        web: 0,
+        disk: "large",
+        ..Manifest::default()
+    };
+    let ended = bench.deploy(&larger.text()).await.unwrap();
+    assert!(
+        ended.error().contains("copying failed"),
+        "{}",
+        ended.error()
+    );
+    bench.deploy(&larger.text()).await.unwrap().done().unwrap();
+    bench.audit().await.unwrap();
+    {
+        let world = bench.cloud.world();
+        let store = world
+            .vms
+            .values()
+            .find(|vm| vm.agent.spec["name"] == "store")
+            .unwrap();
+        let mounted = store.agent.store.clone().unwrap();
+        assert_eq!(world.disks[&mounted].size, 2048);
+        assert_eq!(world.disks[&mounted].data, ["an entry"]);
+        let attached = world
+            .disks
+            .values()
+            .filter(|disk| disk.attached_to.is_some())
+            .count();
+        assert_eq!(attached, 1, "left-over disks are detached orphans");
+    }
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn deleting_by_force_goes_on_over_silent_agents_and_a_failing_cloud() {
+    let bench = Bench::start().await.unwrap();
+    bench
+        .deploy(&Manifest::default().text())
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    let fault = Fault::Error {
+        kind: cpi::FaultKind::CloudError,
+        message: "not now".into(),
+        ok_to_retry: false,
+    };
+    bench.cloud.break_next("delete_vm", 1, fault.clone());
+    bench.cloud.break_next("stop", 1, fault);
+    let refused = bench
+        .run("delete_deployment", serde_json::json!({}))
+        .await
+        .unwrap();
+    assert_eq!(refused.task.state, "error");
+    let fault = Fault::Error {
+        kind: cpi::FaultKind::CloudError,
+        message: "not now".into(),
+        ok_to_retry: false,
+    };
+    bench.cloud.break_next("delete_vm", 1, fault);
+    bench
+        .run("delete_deployment", serde_json::json!({"force": true}))
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    let orphans: Vec<String> = sqlx::query_scalar("select cid from orphan_vms")
+        .fetch_all(&mut bench.sql().await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        orphans,
+        bench.cloud.vm_cids(),
+        "what can't be deleted is an orphan, not forgotten"
+    );
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_create_disk_leaves_no_disk_that_nobody_knows() {
+    let bench = Bench::start().await.unwrap();
+    bench.cloud.break_next("create_disk", 1, Fault::LostReply);
+    let manifest = Manifest {
+        web: 0,
+        ..Manifest::default()
+    }
+    .text();
+    let ended = bench.deploy(&manifest).await.unwrap();
+    assert_eq!(ended.task.state, "error");
+    bench.deploy(&manifest).await.unwrap().done().unwrap();
+    let inventory = bench.audit().await.unwrap();
+    assert_eq!(inventory.disks, 2, "the one in use and an orphan");
+    bench.finish().await;
+}

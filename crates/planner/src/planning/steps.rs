@@ -210,6 +210,7 @@ impl Work<'_> {
     }
 
     fn change_disks(&self, steps: &mut Vec<Step>) {
+        self.drop_left_over_disks(steps);
         let anew = self.has(Kind::RecreatePersistentDisks);
         for (wanted, key) in self.group.disks.iter().zip(&self.instance.disk_keys) {
             let old = self.row.and_then(|row| find_disk(row, &wanted.name));
@@ -238,20 +239,32 @@ impl Work<'_> {
         let Some(row) = self.row else {
             return;
         };
-        for disk in &row.disks {
+        for disk in row.disks.iter().filter(|disk| disk.active) {
             let Some(cid) = disk.cid.clone() else {
                 continue;
             };
-            let unwanted = !self.group.disks.iter().any(|w| w.name == disk.name);
-            if disk.active && unwanted {
+            if !self.group.disks.iter().any(|w| w.name == disk.name) {
                 detach(DiskRef::Cid(cid.clone()), disk.name.is_empty(), steps);
-            }
-            // Left over from a failed change of disks, or no longer asked for.
-            if !disk.active || unwanted {
                 steps.push(Step::OrphanDisk {
                     disk: DiskRef::Cid(cid),
                 });
             }
+        }
+    }
+
+    /// Disks left over from a failed change go first: one may still be mounted where the next one belongs.
+    fn drop_left_over_disks(&self, steps: &mut Vec<Step>) {
+        let rows = self.row.map(|row| row.disks.as_slice()).unwrap_or_default();
+        for disk in rows.iter().filter(|disk| !disk.active) {
+            let Some(cid) = disk.cid.clone() else {
+                continue;
+            };
+            if self.has_vm() && !self.unresponsive() {
+                detach(DiskRef::Cid(cid.clone()), disk.name.is_empty(), steps);
+            }
+            steps.push(Step::OrphanDisk {
+                disk: DiskRef::Cid(cid),
+            });
         }
     }
 }

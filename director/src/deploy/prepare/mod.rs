@@ -23,7 +23,7 @@ use self::bind::Bound;
 use self::documents::Loaded;
 use super::args::UpdateDeployment;
 use super::work::Work;
-use super::{problems, vm};
+use super::{disk, problems, vm};
 use crate::error::Error;
 use crate::render;
 use crate::store::deployments::{self, Deployment};
@@ -120,6 +120,7 @@ impl Request<'_> {
         if !args.dry_run {
             let rows = instances::list(work.db(), deployment.id, true).await?;
             vm::delete_left_overs(&work, &rows).await?;
+            disk::settle_left_overs(&work, &rows).await?;
             let (versions, stemcells) = (&bound.release_versions, &bound.stemcell_ids);
             deployments::bind(work.db(), deployment.id, versions, stemcells).await?;
         }
