@@ -50,6 +50,7 @@ pub struct Cli {
 
 /// Flags that every command takes, before or after its name.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Global options")]
 pub struct Globals {
     /// Config file path [env: BOSH_CONFIG] [default: ~/.bosh/config]
     #[arg(long, global = true, value_name = "PATH")]
