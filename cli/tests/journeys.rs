@@ -301,3 +301,39 @@ fn names(archive: &[u8]) -> Vec<String> {
     names.sort();
     names
 }
+
+#[test]
+fn a_task_is_followed_through_an_outage_of_the_director() {
+    let tls = Tls::new();
+    let polls = Arc::new(Mutex::new(0));
+    let count = polls.clone();
+    let director = Director::start(&tls, move |request| {
+        if request.target != "/tasks/7" {
+            return empty_director(request);
+        }
+        let mut count = count.lock().expect("no panic");
+        *count += 1;
+        match *count {
+            // The redirect and the first poll.
+            1..=2 => Answer::ok(r#"{"id": 7, "state": "processing"}"#),
+            // Longer than a single request is tried.
+            3..=9 => Answer::gone(),
+            _ => Answer::ok(r#"{"id": 7, "state": "done"}"#),
+        }
+    });
+    let user = User::new();
+    user.write("ca.pem", &tls.ca);
+    let said = user.succeed(&[
+        "--tty",
+        "-e",
+        &director.url,
+        "--ca-cert",
+        "ca.pem",
+        "-d",
+        "dep",
+        "-n",
+        "restart",
+    ]);
+    assert!(said.ends_with("Task 7. Done\n\nSucceeded\n"), "{said}");
+    assert_eq!(*polls.lock().expect("no panic"), 10);
+}

@@ -41,6 +41,11 @@ impl Answer {
         }
     }
 
+    /// The connection is closed without an answer.
+    pub fn gone() -> Self {
+        Answer::status(0, "")
+    }
+
     /// A redirect to a task, with a host that does not exist: the client has to put its own there.
     pub fn task(id: u32) -> Self {
         Answer {
@@ -120,6 +125,9 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, log: &Mutex<Vec<String>>,
     while let Some(request) = read_request(&mut stream) {
         log.lock().expect("no panic").push(entry(&request));
         let answer = script(&request);
+        if answer.status == 0 {
+            return;
+        }
         let mut head = format!(
             "HTTP/1.1 {} X\r\nContent-Length: {}\r\n",
             answer.status,

@@ -7,11 +7,14 @@ use domain::TaskId;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Polls get slower up to the original's half second; a short task is not waited for that long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a director may be away while its task is followed: it finishes tasks after a restart, so there is
+/// something to wait for.
+const OUTAGE: Duration = Duration::from_secs(60);
 
 /// A task object (spec director-api §3.2).
 #[derive(Debug, Clone, Deserialize)]
@@ -185,6 +188,24 @@ impl Client {
         })
     }
 
+    /// State before output: when an end is seen, all output can be read.
+    async fn poll_task(
+        &self,
+        id: TaskId,
+        path: &str,
+        offset: u64,
+    ) -> Result<(Task, Option<Bytes>), Error> {
+        let task: Task = self
+            .get_json(&format!("/tasks/{id}"))
+            .await
+            .wrap(|| "Getting task state")?;
+        let news = self
+            .get_range(path, offset)
+            .await
+            .wrap(|| "Getting task output")?;
+        Ok((task, news))
+    }
+
     /// Reports an output of a task until it ends; an end other than `done` is an error.
     pub async fn follow_task(
         &self,
@@ -196,17 +217,19 @@ impl Client {
         let path = format!("/tasks/{id}/output?type={}", kind.as_str());
         let mut offset = 0;
         let mut pause = FIRST_PAUSE;
+        let mut heard = Instant::now();
         let state = loop {
-            // State before output: when an end is seen, all output can be read.
-            let task: Task = self
-                .get_json(&format!("/tasks/{id}"))
-                .await
-                .wrap(|| "Getting task state")?;
+            let (task, news) = match self.poll_task(id, &path, offset).await {
+                Ok(answer) => answer,
+                Err(error) if error.is_network() && heard.elapsed() < OUTAGE => {
+                    tracing::debug!(%id, %error, "the director is away, its task is still followed");
+                    tokio::time::sleep(LAST_PAUSE).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            heard = Instant::now();
             reporter.polled(&task);
-            let news = self
-                .get_range(&path, offset)
-                .await
-                .wrap(|| "Getting task output")?;
             if let Some(chunk) = news.filter(|chunk| !chunk.is_empty()) {
                 offset += chunk.len() as u64;
                 reporter.output(id, &chunk);
