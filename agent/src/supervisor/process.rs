@@ -296,9 +296,17 @@ pub async fn start(
     let mut pause = Duration::from_millis(5);
     loop {
         if let Some(process) = Process::find(pidfile, remembered) {
+            if !ended {
+                // It may be the service itself: somebody must wait for it, or it stays a zombie, and a stop
+                // program that looks for its pid believes that it still runs.
+                tokio::spawn(async move { child.wait().await });
+            }
             return Ok(process);
         }
         if Instant::now() >= deadline {
+            if !ended {
+                tokio::spawn(async move { child.wait().await });
+            }
             return Err(failure.unwrap_or_else(|| {
                 format!(
                     "no process in {} after {} s",
