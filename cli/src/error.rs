@@ -121,6 +121,11 @@ fn hint(error: &director_client::Error) -> Option<&'static str> {
             "Is the director running, and is this its address? See 'bosun environments', or pass -e ADDRESS and --ca-cert FILE",
         );
     }
+    if matches!(error, director_client::Error::EmptyUrl) {
+        return Some(
+            "Name a director with -e/--environment or BOSH_ENVIRONMENT, or start one on this machine with 'bosun up'",
+        );
+    }
     let refused = error.status() == Some(401)
         && error
             .body()
