@@ -4,6 +4,8 @@
 //! Runs for a fresh task and for one taken over in the same way: what the journal says is done is read back,
 //! the rest is done. A stage without work shows nothing.
 
+use std::collections::BTreeMap;
+
 use planner::{Action, Batch, DeploymentPlan, GroupPlan, InstancePlan, Phase, Wave};
 use serde_json::{Value as Json, json};
 
@@ -14,7 +16,7 @@ use super::work::Work;
 use crate::compile;
 use crate::error::Error;
 use crate::events::{Auditable, Stage};
-use crate::store::instances;
+use crate::store::instances::{self, Instance};
 
 /// Everything from compiling to post-deploy. `plan` is the stored one.
 pub async fn run(work: &Work, mut plan: DeploymentPlan) -> Result<(), Error> {
@@ -211,20 +213,22 @@ impl Execution<'_> {
 
     /// Instances that nothing is done to still get their stored spec refreshed (names of VM types, properties).
     async fn refresh_untouched(&self) -> Result<(), Error> {
-        for plan in self
+        let (db, deployment) = (self.work.db(), self.work.deployment.id);
+        let rows = instances::list(db, deployment, false).await?;
+        let rows: BTreeMap<&str, &Instance> =
+            rows.iter().map(|row| (row.uuid.as_str(), row)).collect();
+        let untouched = self
             .plan
             .instances
             .iter()
-            .filter(|plan| plan.action == Action::None && !plan.ignore)
-        {
-            let Some(row) = instances::find_by_uuid(self.work.db(), plan.spec.id.as_str()).await?
-            else {
+            .filter(|plan| plan.action == Action::None && !plan.ignore);
+        for plan in untouched.filter(|plan| !plan.is_errand()) {
+            let Some(row) = rows.get(plan.spec.id.as_str()) else {
                 continue;
             };
             let spec = serde_json::to_value(&plan.spec).unwrap_or(Json::Null);
-            let known = row.spec.as_ref();
-            if known.is_some() && known != Some(&spec) && !plan.is_errand() {
-                instances::set_spec(self.work.db(), row.id, &spec).await?;
+            if row.spec.as_ref().is_some_and(|known| *known != spec) {
+                instances::set_spec(db, row.id, &spec).await?;
             }
         }
         Ok(())

@@ -253,7 +253,7 @@ impl Bench {
 
     /// Waits for a task's end.
     pub async fn ended(&self, id: i64) -> anyhow::Result<Ended> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let task = self
                 .services
