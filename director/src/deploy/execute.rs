@@ -64,13 +64,10 @@ pub async fn post_deploy(work: &Work, plan: &DeploymentPlan) -> Result<(), Error
             else {
                 return Ok(());
             };
-            let Some((_, to)) = work.find_agent(&row).await? else {
-                return Ok(());
-            };
             let key = format!("{}/post_deploy", row.uuid);
             work.ctx
                 .step(&key, journal::StepKind::PostDeploy, |_| {
-                    jobs::script(work, &to, "post-deploy")
+                    jobs::told_script(work, &row, "post-deploy")
                 })
                 .await
         },

@@ -319,7 +319,7 @@ impl Isolated {
         })
         .await?;
         self.step("pre_start", StepKind::PreStart, || {
-            jobs::script(work, to, "pre-start")
+            jobs::told_script(work, row, "pre-start")
         })
         .await?;
         self.step("start", StepKind::Start, || async {
@@ -332,7 +332,7 @@ impl Isolated {
         })
         .await?;
         self.step("post_start", StepKind::PostStart, || {
-            jobs::script(work, to, "post-start")
+            jobs::told_script(work, row, "post-start")
         })
         .await?;
         Ok(instances::set_state(work.db(), row.id, "started").await?)

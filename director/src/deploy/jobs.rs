@@ -6,9 +6,11 @@ use agent_protocol::{ApplySpec, DrainType, NextStates, Target};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::last_words;
 use super::work::Work;
 use crate::agents;
-use crate::error::Error;
+use crate::error::{Error, code};
+use crate::store::instances::Instance;
 
 /// `pre-stop` with what becomes of VM, instance and deployment.
 pub async fn pre_stop(work: &Work, to: &Target, next: planner::NextStates) -> Result<(), Error> {
@@ -69,4 +71,21 @@ pub async fn script(work: &Work, to: &Target, name: &str) -> Result<(), Error> {
         .run_script(to, name, json!({}))
         .await
         .map_err(agents::failed)
+}
+
+/// A script whose failure the user reads with its last lines of output. Without a VM there is nothing to run.
+pub async fn told_script(work: &Work, row: &Instance, name: &str) -> Result<(), Error> {
+    let Some((vm, to)) = work.find_agent(row).await? else {
+        return Ok(());
+    };
+    let Err(error) = script(work, &to, name).await else {
+        return Ok(());
+    };
+    if error.code != code::RPC_REMOTE_EXCEPTION {
+        return Err(error);
+    }
+    match last_words::of_script(work, row, &vm, name, &error.message).await {
+        Some(lines) => Err(error.hint(format!("\n{}", lines.trim_end()))),
+        None => Err(error),
+    }
 }

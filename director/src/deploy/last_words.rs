@@ -21,10 +21,48 @@ const TAIL: usize = 4096;
 /// More logs than this are not looked through.
 const MOST: u64 = 64 << 20;
 
-/// `<job>/<file>: <last lines>` for each process that has some. Best effort: `None` when the agent can't tell.
+/// `Last lines of <job>/<file>: …` for each process that has some. Best effort: `None` when the agent can't tell.
 pub async fn of(work: &Work, row: &Instance, vm: &Vm, processes: &[&str]) -> Option<String> {
-    let names: Vec<String> = processes.iter().map(|name| (*name).to_owned()).collect();
-    let filters = ["**/*.log".to_owned()];
+    let files = fetch(work, row, vm, "**/*.log").await?;
+    joined(processes.iter().filter_map(|name| best(&files, name)))
+}
+
+/// The same for a lifecycle script: the agent's error names the jobs whose script failed.
+pub async fn of_script(
+    work: &Work,
+    row: &Instance,
+    vm: &Vm,
+    script: &str,
+    error: &str,
+) -> Option<String> {
+    let jobs: Vec<&str> = failed_jobs(error);
+    if jobs.is_empty() {
+        return None;
+    }
+    let files = fetch(work, row, vm, &format!("*/{script}.std*.log")).await?;
+    joined(jobs.iter().filter_map(|job| best(&files, job)))
+}
+
+/// `1 of 2 pre-start scripts failed. Failed Jobs: a, b. Successful Jobs: c.`
+fn failed_jobs(error: &str) -> Vec<&str> {
+    let Some((_, rest)) = error.split_once("Failed Jobs: ") else {
+        return Vec::new();
+    };
+    let names = rest.split_once('.').map_or(rest, |(names, _)| names);
+    names
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+fn joined<'a>(files: impl Iterator<Item = &'a LogFile>) -> Option<String> {
+    let shown: String = files.map(LogFile::shown).collect();
+    (!shown.is_empty()).then_some(shown)
+}
+
+async fn fetch(work: &Work, row: &Instance, vm: &Vm, filter: &str) -> Option<Vec<LogFile>> {
+    let filters = [filter.to_owned()];
     let fetching = logs::of_instance(work, "job", &filters, row, vm);
     let logs = tokio::time::timeout(PATIENCE, fetching).await.ok()?.ok()?;
     let id = BlobId::new(logs.blob_id);
@@ -32,15 +70,9 @@ pub async fn of(work: &Work, row: &Instance, vm: &Vm, processes: &[&str]) -> Opt
     let bytes = blobs.get_bytes(&id, None).await.ok();
     let _ = blobs.delete(&id).await;
     let bytes = bytes?;
-    let files = tokio::task::spawn_blocking(move || tails(&bytes))
+    tokio::task::spawn_blocking(move || tails(&bytes))
         .await
-        .ok()?;
-    let shown: Vec<String> = names
-        .iter()
-        .filter_map(|name| best(&files, name))
-        .map(LogFile::shown)
-        .collect();
-    (!shown.is_empty()).then(|| shown.join(" "))
+        .ok()
 }
 
 /// The end of one log file.
@@ -127,6 +159,13 @@ mod tests {
                 .unwrap();
         }
         tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn the_jobs_whose_script_failed_are_those_the_agent_names() {
+        let error = "Action Failed get_task: Task x result: 2 of 3 pre-start scripts failed. Failed Jobs: a, b-c. Successful Jobs: d.";
+        assert_eq!(failed_jobs(error), ["a", "b-c"]);
+        assert!(failed_jobs("timed out").is_empty());
     }
 
     #[test]

@@ -158,6 +158,12 @@ async fn a_job_that_does_not_come_up_stops_the_wave_after_the_canary() {
         error.contains("(0)' is not running after update. Review logs for failed jobs: web"),
         "{error}"
     );
+    assert!(
+        error.contains(
+            "Last lines of web/web.stderr.log:\n  web starts\n  web says why it can't go on"
+        ),
+        "{error}"
+    );
     assert_eq!(ended.lines("failed").len(), 1);
     assert_eq!(
         ended

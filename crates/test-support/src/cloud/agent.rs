@@ -129,12 +129,14 @@ async fn act(
             return compile(cloud, arguments).await;
         }
         "fetch_logs" | "fetch_logs_with_signed_url" => {
-            let (id, sha1) = put(
-                cloud,
-                arguments.pointer("/0/signed_url"),
-                format!("logs of {agent_id}\n"),
-            )
-            .await?;
+            let jobs = cloud
+                .world()
+                .vms
+                .get(vm_cid)
+                .map(|vm| vm.agent.jobs())
+                .unwrap_or_default();
+            let logs = logs(&jobs).map_err(|error| error.to_string())?;
+            let (id, sha1) = put(cloud, arguments.pointer("/0/signed_url"), logs).await?;
             return Ok(json!({"blobstore_id": id, "sha1": sha1}));
         }
         _ => {}
@@ -277,7 +279,7 @@ async fn compile(cloud: &FakeCloud, arguments: &Value) -> Result<Value, String> 
              Stdout: , Stderr: {name} does not compile\n"
         ));
     }
-    let (id, sha1) = put(cloud, signed, format!("compiled {name}\n")).await?;
+    let (id, sha1) = put(cloud, signed, format!("compiled {name}\n").into_bytes()).await?;
     Ok(match signed {
         Some(_) => json!({"result": {"sha1": sha1}}),
         None => json!({"result": {"blobstore_id": id, "sha1": sha1}}),
@@ -287,13 +289,32 @@ async fn compile(cloud: &FakeCloud, arguments: &Value) -> Result<Value, String> 
 async fn put(
     cloud: &FakeCloud,
     signed_url: Option<&Value>,
-    content: String,
+    content: Vec<u8>,
 ) -> Result<(String, String), String> {
     use sha1::Digest as _;
-    let sha1 = hex::encode(sha1::Sha1::digest(content.as_bytes()));
+    let sha1 = hex::encode(sha1::Sha1::digest(&content));
     let url = signed_url.and_then(Value::as_str).map(str::to_owned);
-    let id = (cloud.put_blob)(url, content.into_bytes())
+    let id = (cloud.put_blob)(url, content)
         .await
         .map_err(|error| format!("{error:#}"))?;
     Ok((id, sha1))
+}
+
+/// One log per job, in the shape of a real agent's archive.
+fn logs(jobs: &[String]) -> std::io::Result<Vec<u8>> {
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    for job in jobs {
+        let content = format!("{job} starts\n{job} says why it can't go on\n");
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o640);
+        header.set_cksum();
+        tar.append_data(
+            &mut header,
+            format!("{job}/{job}.stderr.log"),
+            content.as_bytes(),
+        )?;
+    }
+    tar.into_inner()?.finish()
 }

@@ -174,10 +174,7 @@ impl<'a> InstanceRun<'a> {
             // Local DNS is off: there are no records to publish.
             Step::SyncDns => Ok(()),
             Step::Apply => self.apply().await,
-            Step::PreStart => {
-                self.with_agent(|to| async move { jobs::script(work, &to, "pre-start").await })
-                    .await
-            }
+            Step::PreStart => jobs::told_script(work, row, "pre-start").await,
             Step::Start => {
                 self.with_agent(|to| async move {
                     work.agents().start(&to).await.map_err(agents::failed)
@@ -187,10 +184,7 @@ impl<'a> InstanceRun<'a> {
             Step::WatchRunning { watch } => {
                 watch::until_running(work, row, watch.min, watch.max).await
             }
-            Step::PostStart => {
-                self.with_agent(|to| async move { jobs::script(work, &to, "post-start").await })
-                    .await
-            }
+            Step::PostStart => jobs::told_script(work, row, "post-start").await,
             Step::EndUpdate { completed } => self.end_update(*completed).await,
             Step::DeleteInstance => self.delete_instance().await,
         }
