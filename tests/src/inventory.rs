@@ -15,7 +15,7 @@ pub struct Inventory {
     pub links: BTreeSet<String>,
     /// Loop devices on files below the folder.
     pub loops: BTreeSet<String>,
-    /// Groups of bosun's containers.
+    /// Groups of bosun's containers that have no process.
     pub cgroups: BTreeSet<String>,
     /// Processes with the folder in their command line, root or environment.
     pub processes: BTreeSet<String>,
@@ -28,7 +28,7 @@ impl Inventory {
     pub fn take(folder: &Path) -> Inventory {
         Inventory {
             mounts: mounts(folder),
-            links: names("/sys/class/net"),
+            links: links(),
             loops: loops(folder),
             cgroups: cgroups(),
             processes: processes(folder),
@@ -55,6 +55,19 @@ fn names(folder: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Asked of the kernel: /sys may show another network namespace than that of this process.
+fn links() -> BTreeSet<String> {
+    let output = std::process::Command::new("ip")
+        .args(["-o", "link"])
+        .output()
+        .expect("ip is installed");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.split(": ").nth(1))
+        .map(|name| name.split('@').next().unwrap_or(name).to_owned())
+        .collect()
+}
+
 fn mounts(folder: &Path) -> BTreeSet<String> {
     let text = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let below = format!("{}/", folder.display());
@@ -76,25 +89,31 @@ fn loops(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+/// Groups of containers without a process in them: what a deleted container left. (One with processes is found by its
+/// processes; other environments of this machine have theirs.)
 fn cgroups() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let Ok(hierarchies) = std::fs::read_dir("/sys/fs/cgroup") else {
-        return found;
-    };
-    let roots = hierarchies
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup")
+        .into_iter()
         .flatten()
+        .flatten();
+    let roots = hierarchies
         .map(|entry| entry.path())
         .chain(["/sys/fs/cgroup".into()]);
+    let mut found = BTreeSet::new();
     for root in roots {
         let Ok(groups) = std::fs::read_dir(root.join("bosh")) else {
             continue;
         };
-        found.extend(
-            groups
-                .flatten()
-                .filter(|group| group.path().is_dir())
-                .map(|g| g.path().display().to_string()),
-        );
+        for group in groups
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+        {
+            let processes = std::fs::read_to_string(group.join("cgroup.procs"));
+            if processes.is_ok_and(|text| text.trim().is_empty()) {
+                found.insert(group.display().to_string());
+            }
+        }
     }
     found
 }
