@@ -30,6 +30,21 @@ impl Program {
         Program { name, arguments }
     }
 
+    /// The same without asking for a terminal on the other side, for machines that can't give one (plain isolation has
+    /// no pseudo terminals). `shell` is run when no command was given.
+    fn without_terminal(&self, shell: &[&str]) -> Self {
+        let mut arguments: Vec<String> = self
+            .arguments
+            .iter()
+            .map(|argument| if argument == "-tt" { "-T" } else { argument }.to_owned())
+            .collect();
+        arguments.extend(shell.iter().map(|word| (*word).to_owned()));
+        Program {
+            name: self.name,
+            arguments,
+        }
+    }
+
     /// The original's text for a program that failed.
     fn failure(&self, how: &str) -> String {
         format!(
@@ -40,18 +55,51 @@ impl Program {
     }
 }
 
+/// What ssh says, before anything was run, when the other side has no terminal to give.
+const NO_TERMINAL: &str = "PTY allocation request failed";
+
 /// Hands the terminal to the program.
 pub async fn interactive(program: &Program) -> Result<()> {
-    let status = Command::new(program.name)
-        .args(&program.arguments)
-        .kill_on_drop(true)
-        .status()
-        .await;
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(listed(&[program.failure(&how(status))])),
+    match hand_over(program).await {
+        Ok((status, _)) if status.success() => Ok(()),
+        Ok((_, said)) if said.contains(NO_TERMINAL) => {
+            let plain = program.without_terminal(&["exec", "bash", "-il"]);
+            match hand_over(&plain).await {
+                Ok((status, _)) if status.success() => Ok(()),
+                Ok((status, _)) => Err(listed(&[plain.failure(&how(status))])),
+                Err(error) => Err(listed(&[plain.failure(&missing(&plain, &error))])),
+            }
+        }
+        Ok((status, _)) => Err(listed(&[program.failure(&how(status))])),
         Err(error) => Err(listed(&[program.failure(&missing(program, &error))])),
     }
+}
+
+/// Runs a program on this terminal. Its own messages (the other side's come with the terminal's text) are passed on and
+/// returned.
+async fn hand_over(program: &Program) -> std::io::Result<(std::process::ExitStatus, String)> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut child = Command::new(program.name)
+        .args(&program.arguments)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut said = Vec::new();
+    if let Some(mut messages) = child.stderr.take() {
+        let mut own = tokio::io::stderr();
+        let mut buffer = [0; 4096];
+        loop {
+            let count = messages.read(&mut buffer).await?;
+            if count == 0 {
+                break;
+            }
+            own.write_all(&buffer[..count]).await?;
+            own.flush().await?;
+            said.extend_from_slice(&buffer[..count]);
+        }
+    }
+    let status = child.wait().await?;
+    Ok((status, String::from_utf8_lossy(&said).into_owned()))
 }
 
 /// Runs all programs; lines are printed as `label: stdout | text` when `stream`.
@@ -59,7 +107,13 @@ pub async fn run_all(ui: &Ui, programs: Vec<(String, Program)>, stream: bool) ->
     let mut running = JoinSet::new();
     for (label, program) in programs {
         let ui = stream.then(|| ui.clone());
-        running.spawn(run(label, program, ui));
+        running.spawn(async move {
+            let outcome = run(label.clone(), program.clone(), ui.clone()).await;
+            if outcome.error.is_some() && outcome.stderr.contains(NO_TERMINAL) {
+                return run(label, program.without_terminal(&[]), ui).await;
+            }
+            outcome
+        });
     }
     let mut outcomes = running.join_all().await;
     outcomes.sort_by(|a, b| a.label.cmp(&b.label));
