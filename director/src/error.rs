@@ -209,7 +209,8 @@ impl Error {
     /// The message and, where there is one, the hint: what the user of a failed task reads.
     pub fn message_with_hint(&self) -> String {
         match &self.hint {
-            Some(hint) => format!("{} {hint}", self.message),
+            Some(hint) if self.message.ends_with(['.', '!', '?', ':', '\n']) => format!("{} {hint}", self.message),
+            Some(hint) => format!("{}. {hint}", self.message),
             None => self.message.clone(),
         }
     }
