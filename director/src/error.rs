@@ -175,7 +175,7 @@ impl Error {
         Error::new(code::TASK_CANCELLED, format!("Task {task} cancelled"))
     }
 
-    /// The worker lost its lease or the director is shutting down: the task is not over, another worker
+    /// The worker lost its lease, the director is shutting down: the task is not over, another worker
     /// goes on with it. Handlers pass it up unchanged.
     pub fn interrupted(reason: impl Into<String>) -> Error {
         Error {
@@ -209,7 +209,9 @@ impl Error {
     /// The message and, where there is one, the hint: what the user of a failed task reads.
     pub fn message_with_hint(&self) -> String {
         match &self.hint {
-            Some(hint) if self.message.ends_with(['.', '!', '?', ':', '\n']) => format!("{} {hint}", self.message),
+            Some(hint) if self.message.ends_with(['.', '!', '?', ':', '\n']) => {
+                format!("{} {hint}", self.message)
+            }
             Some(hint) => format!("{}. {hint}", self.message),
             None => self.message.clone(),
         }
@@ -240,11 +242,18 @@ impl std::error::Error for Error {
     }
 }
 
+/// Trouble with the connection interrupts a task instead of failing it: once the database is back, a worker goes
+/// on where this one stopped. What a statement or the schema refused is a failure.
 impl From<crate::store::Error> for Error {
     fn from(error: crate::store::Error) -> Error {
-        Error::new(code::SYSTEM_ERROR, "The director's database did not answer as expected.")
+        let interrupted = crate::store::is_connection_trouble(&error);
+        let error = Error::new(code::SYSTEM_ERROR, "The director's database did not answer as expected.")
             .hint("Look at the director's log and at the database server; tasks go on by themselves once it is back.")
-            .caused_by(error)
+            .caused_by(error);
+        Error {
+            interrupted,
+            ..error
+        }
     }
 }
 

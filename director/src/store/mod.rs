@@ -39,6 +39,22 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 /// Database trouble: the connection, or a statement that the schema refused.
 pub type Error = sqlx::Error;
 
+/// The server or the way to it is at fault, not what was asked: asking again later may help.
+pub fn is_connection_trouble(error: &Error) -> bool {
+    match error {
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::PoolTimedOut
+        | Error::PoolClosed
+        | Error::WorkerCrashed => true,
+        // Class 08: connection exceptions; 57P0x: the server is going down, has crashed, or is starting.
+        Error::Database(refused) => refused.code().is_some_and(|code| {
+            code.starts_with("08") || ["57P01", "57P02", "57P03"].contains(&&*code)
+        }),
+        _ => false,
+    }
+}
+
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// A pool of connections to the director's database. Cheap to clone.

@@ -395,3 +395,63 @@ async fn a_lock_has_one_holder_names_it_and_outlives_its_worker() -> anyhow::Res
     third.shutdown(Duration::from_secs(5)).await;
     Ok(())
 }
+
+/// Asks the database for something that takes until the connection dies; the second time it answers at once.
+#[derive(Clone)]
+struct Asker {
+    entered: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Handler for Asker {
+    async fn run(&self, context: &Context) -> Result<String, Error> {
+        let seconds = if self.entered.fetch_add(1, Ordering::SeqCst) == 0 {
+            60.0
+        } else {
+            0.0
+        };
+        sqlx::query("select pg_sleep($1)")
+            .bind(seconds)
+            .execute(context.services.store.pool())
+            .await?;
+        Ok("answered".into())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_outlives_the_loss_of_all_database_connections() -> anyhow::Result<()> {
+    let environment = Environment::new().await?;
+    let services = environment.services().await?;
+    let asker = Asker {
+        entered: Arc::default(),
+    };
+    let mut options = Script::new().options("host-a#1");
+    let handler = asker.clone();
+    options.lookup = Arc::new(move |_| Some(Box::new(handler.clone()) as Box<dyn Handler>));
+    let engine = Engine::start(services.clone(), options).await?;
+    let task = scripted(&services).await?;
+    wait_for("the query runs", || async {
+        let running: Result<i64, _> = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and query like '%pg_sleep%' and state = 'active' and pid <> pg_backend_pid()",
+        )
+        .fetch_one(services.store.pool())
+        .await;
+        running.is_ok_and(|count| count == 1)
+    })
+    .await?;
+    // The statement ends its own connection too, so it has no answer.
+    let _ = sqlx::query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()",
+    )
+    .execute(services.store.pool())
+    .await;
+    let task = ended(&services, task.id).await?;
+    assert_eq!(
+        (task.state.as_str(), task.result.as_deref()),
+        ("done", Some("answered"))
+    );
+    assert!(asker.entered.load(Ordering::SeqCst) >= 2);
+    engine.shutdown(Duration::from_secs(5)).await;
+    Ok(())
+}
