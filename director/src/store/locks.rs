@@ -146,6 +146,18 @@ impl Store {
         Ok(())
     }
 
+    /// What earlier workers of a task left becomes free for its next one, whichever process that is in.
+    pub async fn disown_locks(&self, task: i64, lease: Duration) -> Result<(), Error> {
+        sqlx::query(
+            "update locks set owner = 'nobody', expires_at = now() + make_interval(secs => $2) where task_id = $1",
+        )
+        .bind(task)
+        .bind(lease.as_secs_f64())
+        .execute(self.pool())
+        .await?;
+        Ok(())
+    }
+
     /// Locks of dead processes of one director instance end at once, unless the task is still to be finished
     /// (its next worker inherits them).
     pub async fn expire_locks_of(&self, instance: &str, owner: &str) -> Result<(), Error> {

@@ -57,6 +57,9 @@ impl Options {
 /// A task that has been claimed this often has brought its worker down each time: it is given up.
 const MAX_CLAIMS: i64 = 50;
 
+/// Before a task that lost its database connection is tried again.
+const AFTER_TROUBLE: Duration = Duration::from_secs(1);
+
 struct Running {
     fence: Fence,
     signals: Signals,
@@ -291,6 +294,12 @@ async fn handle(
             task.kind
         ))
     })?;
+    if task.lease_epoch > 1 {
+        shared
+            .store()
+            .disown_locks(task.id, crate::locks::LEASE)
+            .await?;
+    }
     let journal = Journal::load(shared.store(), task.id).await?;
     let events = if task.lease_epoch == 1 {
         EventLog::new(output.clone())
@@ -329,6 +338,15 @@ async fn handle(
 async fn finish(shared: &Shared, fence: Fence, output: &Output, outcome: Result<String, Error>) {
     let (state, result) = match &outcome {
         Err(error) if error.is_interrupted() => {
+            tracing::info!(
+                task = fence.task,
+                reason = error.chain(),
+                "the task goes on elsewhere or later"
+            );
+            if !shared.shutdown.is_cancelled() {
+                // The database was away: give it a moment instead of using up the attempts.
+                tokio::time::sleep(AFTER_TROUBLE).await;
+            }
             output.flush().await;
             if let Err(error) = shared.store().release_task(fence).await {
                 tracing::warn!(task = fence.task, %error, "the task is not let go; its lease will run out");

@@ -410,10 +410,14 @@ impl Handler for Asker {
         } else {
             0.0
         };
+        let lock = context
+            .lock("lock:deployment:shop", Duration::from_millis(10))
+            .await?;
         sqlx::query("select pg_sleep($1)")
             .bind(seconds)
             .execute(context.services.store.pool())
             .await?;
+        lock.release().await?;
         Ok("answered".into())
     }
 }
