@@ -35,7 +35,7 @@ pub struct Placement {
     pub warnings: Vec<String>,
     /// For the event log, as deprecations.
     pub deprecations: Vec<String>,
-    /// Encoder of DNS names for templates; `None` without local DNS.
+    /// Encoder of DNS names for templates; its tables are empty without local DNS, which long names don't need.
     pub dns: Option<DnsIds>,
     /// Feature `use_dns_addresses` and its companions, for what is stored with links.
     pub features: manifest::documents::Features,

@@ -1,6 +1,6 @@
 //! Compilation VMs: taken from a pool, given back, all deleted at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use agent_protocol::{ApplySpec, Target, UpdateSettings};
 use planner::{CompilationPlan, CompilePackage, WorkerNetwork};
@@ -21,7 +21,7 @@ pub struct Pool<'a> {
     work: &'a Work,
     plan: &'a CompilationPlan,
     /// Networks (with addresses) that no VM uses now.
-    free: Mutex<Vec<WorkerNetwork>>,
+    free: Mutex<VecDeque<WorkerNetwork>>,
     /// VMs that wait for the next package of their stemcell.
     idle: Mutex<Vec<Worker>>,
 }
@@ -52,7 +52,7 @@ impl<'a> Pool<'a> {
         Pool {
             work,
             plan,
-            free: Mutex::new(plan.worker_networks.clone()),
+            free: Mutex::new(plan.worker_networks.iter().cloned().collect()),
             idle: Mutex::default(),
         }
     }
@@ -80,7 +80,7 @@ impl<'a> Pool<'a> {
         if let Some(other) = idle {
             self.destroy(other).await?;
         }
-        let Some(network) = self.free.lock().await.pop() else {
+        let Some(network) = self.free.lock().await.pop_front() else {
             let network = &self.plan.network;
             return Err(Error::new(
                 130_011,
@@ -90,7 +90,7 @@ impl<'a> Pool<'a> {
         };
         let worker = create(self.work, self.plan, need, &network).await;
         if worker.is_err() {
-            self.free.lock().await.push(network);
+            self.free.lock().await.push_front(network);
         }
         worker
     }
@@ -119,7 +119,7 @@ impl<'a> Pool<'a> {
 
     async fn destroy(&self, worker: Worker) -> Result<(), Error> {
         delete(self.work, &worker.row).await?;
-        self.free.lock().await.push(worker.network);
+        self.free.lock().await.push_front(worker.network);
         Ok(())
     }
 }

@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Bench {
     pub cloud: FakeCloud,
     pub services: Arc<Services>,
+    /// Agent id to instance, for tests that follow agents over several deploys.
+    pub names: std::sync::Mutex<std::collections::BTreeMap<String, String>>,
     database: TestDatabase,
     engine: Option<Engine>,
     workers: u32,
@@ -55,10 +57,18 @@ pub struct Ended {
 }
 
 impl Bench {
+    /// A director with a cloud config, a release `demo` and two stemcells.
     pub async fn start() -> anyhow::Result<Bench> {
+        let bench = Bench::empty("bench").await?;
+        bench.upload().await?;
+        Ok(bench)
+    }
+
+    /// A director of this name without uploads.
+    pub async fn empty(name: &str) -> anyhow::Result<Bench> {
         let (database, nats) = (TestDatabase::create().await?, TestNats::start().await?);
         let folder = tempfile::tempdir()?;
-        let settings = settings(folder.path(), database.url(), nats.url())?;
+        let settings = settings(folder.path(), name, database.url(), nats.url())?;
         let mut services =
             Services::connect(settings, "bench".into(), CancellationToken::new()).await?;
         let blobs = services.blobs.clone();
@@ -76,13 +86,13 @@ impl Bench {
         let mut bench = Bench {
             cloud,
             services: Arc::new(services),
+            names: Default::default(),
             database,
             engine: None,
             workers: 0,
             _nats: nats,
             _folder: folder,
         };
-        bench.upload().await?;
         bench.start_worker().await?;
         Ok(bench)
     }
@@ -433,13 +443,13 @@ fn job_archive(spec: &Json) -> anyhow::Result<Vec<u8>> {
     Ok(tar.into_inner()?.finish()?)
 }
 
-fn settings(folder: &Path, database: &str, nats: &str) -> anyhow::Result<Settings> {
+fn settings(folder: &Path, name: &str, database: &str, nats: &str) -> anyhow::Result<Settings> {
     let (_, pair) = pki::Ca::generate(pki::Subject::cloud_foundry("agents"))?;
     fs_err::write(folder.join("ca.pem"), &pair.certificate)?;
     fs_err::write(folder.join("ca.key"), &pair.private_key)?;
     let text = format!(
         "
-name: bench
+name: {name}
 data_dir: data
 listen: {{address: 127.0.0.1, port: 1}}
 database: {{url: '{database}', max_connections: 10}}

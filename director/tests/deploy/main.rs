@@ -6,6 +6,7 @@ mod crashes;
 mod errands;
 mod failures;
 mod life;
+mod recorded;
 
 /// A deployment `demo`: `web` instances over two AZs, one `store` with a persistent disk.
 pub struct Manifest {

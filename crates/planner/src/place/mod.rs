@@ -82,10 +82,8 @@ pub fn place(input: &PlanningInput, ids: &mut dyn IdSource) -> Result<Placement,
         tags: tags(input),
         warnings: Vec::new(),
         deprecations: drafts.deprecations,
-        dns: input
-            .director
-            .local_dns
-            .then(|| input.director.dns_ids.clone()),
+        // compat: a director names link addresses whether or not anybody answers the names.
+        dns: Some(input.director.dns_ids.clone()),
         features: input.desired.manifest.features,
         root_domain: input.director.root_domain.clone(),
     };

@@ -1,0 +1,453 @@
+//! The original director's recorded deploys (tests/vectors/wire): the same manifests, release and stemcell here
+//! give the same event lines, the same messages to each agent and the same calls of the CPI for each VM.
+//!
+//! Left out: what the recording has switched on beside deploys (local DNS, ARP flushing, snapshots), polls and pings,
+//! repeated metadata; names that differ from run to run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use release_archive::{CreateOptions, ReleaseDir};
+use serde_json::{Value as Json, json};
+use test_support::Call;
+
+use crate::bench::{Bench, Ended};
+
+fn wire() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/wire")
+}
+
+struct Scenario(Json);
+
+impl Scenario {
+    fn load(name: &str) -> Scenario {
+        let text = fs_err::read_to_string(wire().join(format!("{name}.json"))).unwrap();
+        Scenario(serde_json::from_str(&text).unwrap())
+    }
+
+    fn file(&self, name: &str) -> &str {
+        self.0["files"][name].as_str().unwrap()
+    }
+
+    /// The step that deploys this file.
+    fn deploy(&self, file: &str) -> &Json {
+        let command = format!("bosh -d shop deploy {file}");
+        self.0["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|step| step["command"] == command.as_str())
+            .unwrap()
+    }
+}
+
+/// The recorded release, stemcells (without signed URLs, as it was there) and configs, in an otherwise empty director of the recorded name.
+async fn bench(scenario: &Scenario) -> Bench {
+    let bench = Bench::empty("TestDirector").await.unwrap();
+    let mut sql = bench.sql().await.unwrap();
+    for version in ["1", "2"] {
+        let cid = format!("stemcell-{version}");
+        sqlx::query(
+            "insert into stemcells (name, version, operating_system, cid, api_version) values ('demo-stemcell', $1, 'demo-os', $2, 2)",
+        )
+        .bind(version)
+        .bind(&cid)
+        .execute(&mut sql)
+        .await
+        .unwrap();
+        bench.cloud.add_stemcell(&cid);
+    }
+    for (kind, name, file) in [
+        ("cloud", "default", "cloud.yml"),
+        ("runtime", "addon", "addon.yml"),
+    ] {
+        sqlx::query("insert into configs (type, name, content) values ($1, $2, $3)")
+            .bind(kind)
+            .bind(name)
+            .bind(scenario.file(file))
+            .execute(&mut sql)
+            .await
+            .unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("release");
+    copy(&wire().join("assets/release"), &source);
+    let options = CreateOptions {
+        name: Some("wire-demo".into()),
+        version: Some("1".parse().unwrap()),
+        force: true,
+        ..CreateOptions::default()
+    };
+    let opened = ReleaseDir::open(&source, folder.path().join("cache"));
+    let release = opened.create_release(&options, &mut ()).unwrap();
+    let tarball = bench.services.settings.data_dir.join("release.tgz");
+    release
+        .write_tarball(&tarball, &Default::default())
+        .unwrap();
+    bench
+        .run("update_release", json!({"path": tarball}))
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    bench
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs_err::create_dir_all(to).unwrap();
+    for entry in fs_err::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs_err::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// Deploys and compares with the recorded step. `new`: the instances are; the original stops even their jobs that
+/// are not there yet and tells them their settings twice; here nothing is stopped and their progress counts less.
+async fn compare(bench: &Bench, scenario: &Scenario, file: &str, new: bool) {
+    bench.cloud.take_calls();
+    let ended = bench
+        .deploy(scenario.file(file))
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    let names = bench.names.lock().unwrap().clone();
+    let (mut ours, names) = Traffic::of_calls(bench.cloud.take_calls(), names);
+    *bench.names.lock().unwrap() = names;
+    let step = scenario.deploy(file);
+    let mut recorded = Traffic::of_step(step, &all_names(&scenario.0));
+    let (mut lines, mut recorded_lines) = (events(&ended), recorded_events(step));
+    if new {
+        for lines in [&mut lines, &mut recorded_lines] {
+            lines.values_mut().for_each(without_stop_lines);
+        }
+        for traffic in [&mut ours, &mut recorded] {
+            traffic.agents.values_mut().for_each(without_stop_messages);
+        }
+    }
+    assert_eq!(lines, recorded_lines, "event lines of {file}");
+    assert_eq!(ours.agents, recorded.agents, "messages to agents of {file}");
+    assert_eq!(ours.cpi, recorded.cpi, "CPI calls of {file}");
+}
+
+fn without_stop_lines(states: &mut Vec<String>) {
+    states.retain(|state| {
+        ![
+            "executing pre-stop",
+            "executing drain",
+            "stopping jobs",
+            "executing post-stop",
+        ]
+        .iter()
+        .any(|status| state.contains(status))
+    });
+    for state in states {
+        *state = state
+            .split(' ')
+            .filter(|word| word.parse::<u32>().is_err())
+            .collect::<Vec<_>>()
+            .join(" ");
+    }
+}
+
+fn without_stop_messages(messages: &mut Vec<Json>) {
+    let scripts = [json!("pre-stop"), json!("post-stop")];
+    messages.retain(|message| {
+        let stops = ["prepare", "drain", "stop", "get_state", "update_settings"]
+            .iter()
+            .any(|method| message[0] == *method);
+        !stops && !(message[0] == "run_script" && scripts.contains(&message[1][0]))
+    });
+}
+
+/// By stage and step: states and statuses in order. Steps of one stage may overlap, so they are not ordered.
+fn shown(lines: impl Iterator<Item = Json>) -> BTreeMap<String, Vec<String>> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in lines.filter(|line| line.get("stage").is_some()) {
+        let task = without_uuids(line["task"].as_str().unwrap());
+        let key = format!(
+            "{} {} {} {task}",
+            line["stage"].as_str().unwrap(),
+            line["tags"],
+            line["total"]
+        );
+        let state = format!(
+            "{} {} {}",
+            line["state"].as_str().unwrap(),
+            line["progress"],
+            line["data"]["status"]
+        );
+        all.entry(key).or_default().push(state);
+    }
+    all
+}
+
+fn events(ended: &Ended) -> BTreeMap<String, Vec<String>> {
+    shown(ended.events.iter().cloned())
+}
+
+fn recorded_events(step: &Json) -> BTreeMap<String, Vec<String>> {
+    let outputs = step["task_outputs"].as_object().unwrap();
+    let output = outputs
+        .values()
+        .find(|output| output["task"]["description"] == "create deployment")
+        .unwrap();
+    let lines = output["event"].as_str().unwrap().lines();
+    shown(lines.map(|line| serde_json::from_str(line).unwrap()))
+}
+
+fn without_uuids(text: &str) -> String {
+    let uuid =
+        regex::Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap();
+    uuid.replace_all(text, "<uuid>").into_owned()
+}
+
+/// What went to agents and to the CPI, by instance (`web/0`; all compilation VMs as one).
+#[derive(Default)]
+struct Traffic {
+    agents: BTreeMap<String, Vec<Json>>,
+    cpi: BTreeMap<String, Vec<Json>>,
+}
+
+/// Instances of agents, by what the identity `apply` told them, or by what they say of themselves.
+fn all_names(scenario: &Json) -> BTreeMap<String, String> {
+    let steps = scenario["steps"].as_array().unwrap().iter();
+    let mut names = BTreeMap::new();
+    for message in steps.flat_map(|step| step["nats"].as_array().into_iter().flatten()) {
+        let payload = &message["payload"];
+        if payload["method"] == "apply" {
+            let agent = message["subject"]
+                .as_str()
+                .unwrap()
+                .trim_start_matches("agent.");
+            names.insert(agent.to_owned(), instance_of(&payload["arguments"]));
+        }
+        let state = &payload["value"];
+        if let (Some(agent), Some(_)) = (state["agent_id"].as_str(), state["job"]["name"].as_str())
+        {
+            names
+                .entry(agent.to_owned())
+                .or_insert_with(|| instance_of(&json!([state])));
+        }
+    }
+    names
+}
+
+fn instance_of(apply: &Json) -> String {
+    let group = apply[0]["job"]["name"].as_str().unwrap();
+    match group.starts_with("compilation-") {
+        true => "compilation".into(),
+        false => format!("{group}/{}", apply[0]["index"]),
+    }
+}
+
+impl Traffic {
+    fn of_step(step: &Json, names: &BTreeMap<String, String>) -> Traffic {
+        let mut traffic = Traffic::default();
+        for message in step["nats"].as_array().unwrap() {
+            let Some(agent) = message["subject"].as_str().unwrap().strip_prefix("agent.") else {
+                continue;
+            };
+            let (method, arguments) = (
+                &message["payload"]["method"],
+                &message["payload"]["arguments"],
+            );
+            // Agents of other deployments hear of DNS records and addresses too.
+            let Some(name) = names.get(agent) else {
+                continue;
+            };
+            if method != "get_task" {
+                traffic.message(name, method.as_str().unwrap(), arguments);
+            }
+        }
+        let mut vms: BTreeMap<String, String> = BTreeMap::new();
+        for call in step["cpi"].as_array().unwrap() {
+            let (method, arguments) = (
+                call["stdin"]["method"].as_str().unwrap(),
+                &call["stdin"]["arguments"],
+            );
+            if method == "create_vm" {
+                let name = names[arguments[0].as_str().unwrap()].clone();
+                vms.insert(
+                    call["stdout"]["result"][0].as_str().unwrap().to_owned(),
+                    name,
+                );
+            }
+            traffic.call(&vms, names, method, arguments);
+        }
+        traffic
+    }
+
+    /// `names` as known from earlier deploys; grows by those that this one made.
+    fn of_calls(
+        calls: Vec<Call>,
+        mut names: BTreeMap<String, String>,
+    ) -> (Traffic, BTreeMap<String, String>) {
+        for call in calls.iter().filter(|call| call.method == "apply") {
+            names.insert(call.agent_id.clone().unwrap(), instance_of(&call.arguments));
+        }
+        let created = calls.iter().filter(|call| call.method == "create_vm");
+        let created = created.map(|call| call.arguments[0].as_str().unwrap());
+        let vms: BTreeMap<String, String> = created
+            .map(|agent| (format!("vm-{agent}"), names[agent].clone()))
+            .collect();
+        let mut traffic = Traffic::default();
+        for call in &calls {
+            match &call.agent_id {
+                Some(agent) => traffic.message(&names[agent], &call.method, &call.arguments),
+                None => traffic.call(&vms, &names, &call.method, &call.arguments),
+            }
+        }
+        (traffic, names)
+    }
+
+    fn message(&mut self, instance: &str, method: &str, arguments: &Json) {
+        let told = match method {
+            "ping" | "sync_dns" | "delete_arp_entries" => return,
+            // Looks at what is there, and what follows from it: the recorded agents only pretend to mount.
+            "list_disk" | "unmount_disk" => return,
+            "get_state" if instance == "compilation" => return,
+            "apply" | "prepare" => spec(&arguments[0]),
+            "drain" => json!([arguments[0], spec(&arguments[1])]),
+            "run_script" => arguments.clone(),
+            "update_settings" => {
+                json!(arguments[0].as_object().unwrap().keys().collect::<Vec<_>>())
+            }
+            "compile_package" => {
+                let deps: Vec<&String> = arguments[4].as_object().unwrap().keys().collect();
+                json!([arguments[2], arguments[3], deps])
+            }
+            _ => Json::Null,
+        };
+        self.agents
+            .entry(instance.to_owned())
+            .or_default()
+            .push(json!([method, told]));
+    }
+
+    fn call(
+        &mut self,
+        vms: &BTreeMap<String, String>,
+        names: &BTreeMap<String, String>,
+        method: &str,
+        arguments: &Json,
+    ) {
+        let first = arguments[0].as_str().unwrap_or_default();
+        let (instance, told) = match method {
+            "info" | "set_vm_metadata" | "set_disk_metadata" | "snapshot_disk" => return,
+            "create_vm" => (
+                names.get(first).cloned(),
+                json!([arguments[2], arguments[3]]),
+            ),
+            "create_disk" => (
+                Some("disks".to_owned()),
+                json!([arguments[0], arguments[1]]),
+            ),
+            _ => (vms.get(first).cloned(), Json::Null),
+        };
+        let instance = instance.unwrap_or_else(|| "before".into());
+        self.cpi
+            .entry(instance)
+            .or_default()
+            .push(json!([method, told]));
+    }
+}
+
+/// A spec without digests, blob ids and uuids.
+fn spec(spec: &Json) -> Json {
+    let mut spec = spec.clone();
+    let Some(map) = spec.as_object_mut() else {
+        return spec;
+    };
+    let job = map.get("job").cloned().unwrap_or_default();
+    let jobs: Vec<Json> = job["templates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|job| json!([job["name"], job["version"], job["logs"]]))
+        .collect();
+    let packages = map
+        .get("packages")
+        .and_then(Json::as_object)
+        .cloned()
+        .unwrap_or_default();
+    let packages: Vec<Json> = packages
+        .values()
+        .map(|package| json!([package["name"], package["version"]]))
+        .collect();
+    // Their order is nobody's business.
+    let hashes: Option<BTreeSet<String>> = map
+        .get("template_hashes")
+        .map(|hashes| hashes.as_object().unwrap().keys().cloned().collect());
+    let keys: Vec<String> = map.keys().cloned().collect();
+    json!({
+        "keys": keys,
+        "jobs": jobs,
+        "packages": packages,
+        "index": map.get("index"),
+        "az": map.get("az"),
+        "networks": map.get("networks"),
+        "persistent_disk": map.get("persistent_disk"),
+        "template_hashes": hashes,
+    })
+}
+
+#[tokio::test]
+async fn a_first_deploy_and_the_next_ones_are_the_recorded_ones() {
+    let scenario = Scenario::load("first-deploy");
+    let bench = bench(&scenario).await;
+    compare(&bench, &scenario, "shop.yml", true).await;
+    compare(&bench, &scenario, "shop-hello2.yml", false).await;
+    bench.finish().await;
+}
+
+/// The deployment `shop` is there, as another scenario left it; then these files are deployed.
+async fn after(base: (&str, &str), name: &str, files: &[(&str, bool)]) {
+    let scenario = Scenario::load(name);
+    let bench = bench(&Scenario::load("first-deploy")).await;
+    bench
+        .deploy(Scenario::load(base.0).file(base.1))
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    *bench.names.lock().unwrap() = Traffic::of_calls(bench.cloud.take_calls(), BTreeMap::new()).1;
+    for (file, new) in files {
+        compare(&bench, &scenario, file, *new).await;
+    }
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn other_vm_types_and_stemcells_recreate_as_recorded() {
+    after(
+        ("scale", "down.yml"),
+        "vm-type-and-stemcell-change",
+        &[("large.yml", false), ("stem2.yml", false)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn disks_grow_and_go_as_recorded() {
+    after(
+        ("scale", "down.yml"),
+        "disk-resize",
+        &[("large.yml", false), ("none.yml", false)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn groups_grow_and_shrink_as_recorded() {
+    after(
+        ("first-deploy", "shop.yml"),
+        "scale",
+        &[("up.yml", true), ("down.yml", false), ("groups.yml", true)],
+    )
+    .await;
+}
