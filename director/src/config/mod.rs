@@ -302,11 +302,12 @@ impl Settings {
             absolute(&mut pair.private_key);
         }
         absolute(&mut self.nats.ca);
-        self.nats.authorization_file.as_mut().map(absolute);
-        self.nats
-            .reload
-            .as_mut()
-            .map(|reload| absolute(&mut reload.pid_file));
+        if let Some(file) = &mut self.nats.authorization_file {
+            absolute(file);
+        }
+        if let Some(reload) = &mut self.nats.reload {
+            absolute(&mut reload.pid_file);
+        }
         absolute(&mut self.cpi.path);
         self.database.url_file.as_mut().map(absolute);
         self.blobstore.secret_file.as_mut().map(absolute);

@@ -14,9 +14,12 @@ use crate::tasks::output::{Kind, Output};
 #[derive(Clone)]
 pub struct EventLog {
     output: Output,
-    /// Steps whose lines an earlier worker has already written: (stage, tags, task) → last state.
-    before: Arc<BTreeMap<(String, Vec<String>, String), Before>>,
+    /// Steps whose lines an earlier worker has already written, with their last state.
+    before: Arc<BTreeMap<StepName, Before>>,
 }
+
+/// Stage, tags, task: what matches the lines of one step.
+type StepName = (String, Vec<String>, String);
 
 #[derive(Clone)]
 struct Before {
@@ -56,7 +59,7 @@ impl EventLog {
             .await?
             .unwrap_or(0);
         let text = store.read_output(task, Kind::Event.name(), 0, size).await?;
-        let mut before: BTreeMap<(String, Vec<String>, String), Before> = BTreeMap::new();
+        let mut before: BTreeMap<StepName, Before> = BTreeMap::new();
         for line in text.split(|byte| *byte == b'\n') {
             let Ok(line) = serde_json::from_slice::<Line>(line) else {
                 continue;

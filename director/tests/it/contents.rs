@@ -209,11 +209,14 @@ fn tarball(
     Ok(path)
 }
 
+/// Paths in an archive with their contents.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// `name/version` of each package with its dependencies, compiled for `os/1`; no jobs.
 fn compiled(
     version: &str,
     packages: &[(&str, &[&str])],
-) -> anyhow::Result<(ReleaseManifest, Vec<(String, Vec<u8>)>)> {
+) -> anyhow::Result<(ReleaseManifest, Files)> {
     let mut yaml = format!(
         "name: comp\nversion: '{version}'\ncommit_hash: c\nuncommitted_changes: false\ncompiled_packages:\n"
     );
