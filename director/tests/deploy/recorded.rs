@@ -160,7 +160,7 @@ fn without_stop_messages(messages: &mut Vec<Json>) {
         let stops = ["prepare", "drain", "stop", "get_state", "update_settings"]
             .iter()
             .any(|method| message[0] == *method);
-        !stops && !(message[0] == "run_script" && scripts.contains(&message[1][0]))
+        !(stops || message[0] == "run_script" && scripts.contains(&message[1][0]))
     });
 }
 
