@@ -79,10 +79,15 @@ fn sweep() {
             .and_then(|m| m.modified())
             .ok()
             .and_then(|t| t.elapsed().ok());
-        let dead = match pid {
-            Some(pid) => !Path::new("/proc").join(pid.trim()).exists(),
-            None => age.is_some_and(|age| age > Duration::from_secs(120)),
-        };
+        // Young folders may be half made, whatever their pid file says.
+        let old = age.is_some_and(|age| age > Duration::from_secs(120));
+        let lives = pid.is_some_and(|pid| {
+            // `initdb` runs the server alone and writes its pid with a minus sign.
+            Path::new("/proc")
+                .join(pid.trim().trim_start_matches('-'))
+                .exists()
+        });
+        let dead = old && !lives;
         if dead {
             let _ = std::fs::remove_dir_all(entry.path());
         }

@@ -282,6 +282,14 @@ impl Isolated {
         self.step("settings", StepKind::UpdateSettings, || {
             super::step::push_settings(work, row)
         })
+        .await?;
+        self.step("identity", StepKind::Apply, || async {
+            let identity = typed(spec.identity_spec())?;
+            work.agents()
+                .apply(&to, &identity)
+                .await
+                .map_err(agents::failed)
+        })
         .await
     }
 
@@ -291,9 +299,7 @@ impl Isolated {
             .and_then(|vm| vm.stemcell_api_version)
             .and_then(|v| u32::try_from(v).ok())
             .unwrap_or(1);
-        let spec: ApplySpec = serde_json::from_value(spec.apply_spec()).map_err(|error| {
-            Error::unclassified("The stored spec of an instance can't be read.").caused_by(error)
-        })?;
+        let spec = typed(spec.apply_spec())?;
         blobs::sign(&self.work, spec, version).await
     }
 
@@ -352,4 +358,10 @@ impl Isolated {
             |group| group.update.update_watch_time,
         ))
     }
+}
+
+fn typed(spec: Json) -> Result<ApplySpec, Error> {
+    serde_json::from_value(spec).map_err(|error| {
+        Error::unclassified("The stored spec of an instance can't be read.").caused_by(error)
+    })
 }

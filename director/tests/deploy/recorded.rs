@@ -109,29 +109,59 @@ fn copy(from: &Path, to: &Path) {
 /// are not there yet and tells them their settings twice; here nothing is stopped and their progress counts less.
 async fn compare(bench: &Bench, scenario: &Scenario, file: &str, new: bool) {
     bench.cloud.take_calls();
-    let ended = bench
-        .deploy(scenario.file(file))
-        .await
-        .unwrap()
+    let ended = bench.deploy(scenario.file(file)).await.unwrap();
+    let left_out = if new {
+        LeftOut::StopOfNew
+    } else {
+        LeftOut::Nothing
+    };
+    compare_with(bench, scenario, scenario.deploy(file), ended, left_out);
+}
+
+/// What is not compared.
+#[derive(PartialEq)]
+enum LeftOut {
+    Nothing,
+    StopOfNew,
+    /// The original asks agents for their state where nothing follows from the answer.
+    GetState,
+}
+
+fn compare_with(bench: &Bench, scenario: &Scenario, step: &Json, ended: Ended, left_out: LeftOut) {
+    let command = step["command"].as_str().unwrap();
+    let ended = ended
         .done()
-        .unwrap();
+        .unwrap_or_else(|error| panic!("{command}: {error}"));
     let names = bench.names.lock().unwrap().clone();
     let (mut ours, names) = Traffic::of_calls(bench.cloud.take_calls(), names);
     *bench.names.lock().unwrap() = names;
-    let step = scenario.deploy(file);
     let mut recorded = Traffic::of_step(step, &all_names(&scenario.0));
     let (mut lines, mut recorded_lines) = (events(&ended), recorded_events(step));
-    if new {
+    if left_out == LeftOut::StopOfNew {
         for lines in [&mut lines, &mut recorded_lines] {
             lines.values_mut().for_each(without_stop_lines);
         }
-        for traffic in [&mut ours, &mut recorded] {
-            traffic.agents.values_mut().for_each(without_stop_messages);
+    }
+    for traffic in [&mut ours, &mut recorded] {
+        match left_out {
+            LeftOut::Nothing => {}
+            LeftOut::StopOfNew => {
+                traffic.agents.values_mut().for_each(without_stop_messages);
+                traffic.agents.retain(|_, messages| !messages.is_empty());
+            }
+            LeftOut::GetState => {
+                let messages = traffic.agents.values_mut();
+                messages.for_each(|messages| messages.retain(|message| message[0] != "get_state"));
+                traffic.agents.retain(|_, messages| !messages.is_empty());
+            }
         }
     }
-    assert_eq!(lines, recorded_lines, "event lines of {file}");
-    assert_eq!(ours.agents, recorded.agents, "messages to agents of {file}");
-    assert_eq!(ours.cpi, recorded.cpi, "CPI calls of {file}");
+    assert_eq!(lines, recorded_lines, "event lines of {command}");
+    assert_eq!(
+        ours.agents, recorded.agents,
+        "messages to agents of {command}"
+    );
+    assert_eq!(ours.cpi, recorded.cpi, "CPI calls of {command}");
 }
 
 fn without_stop_lines(states: &mut Vec<String>) {
@@ -169,12 +199,8 @@ fn shown(lines: impl Iterator<Item = Json>) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in lines.filter(|line| line.get("stage").is_some()) {
         let task = without_uuids(line["task"].as_str().unwrap());
-        let key = format!(
-            "{} {} {} {task}",
-            line["stage"].as_str().unwrap(),
-            line["tags"],
-            line["total"]
-        );
+        let stage = without_uuids(line["stage"].as_str().unwrap());
+        let key = format!("{stage} {} {} {task}", line["tags"], line["total"]);
         let state = format!(
             "{} {} {}",
             line["state"].as_str().unwrap(),
@@ -192,10 +218,7 @@ fn events(ended: &Ended) -> BTreeMap<String, Vec<String>> {
 
 fn recorded_events(step: &Json) -> BTreeMap<String, Vec<String>> {
     let outputs = step["task_outputs"].as_object().unwrap();
-    let output = outputs
-        .values()
-        .find(|output| output["task"]["description"] == "create deployment")
-        .unwrap();
+    let output = outputs.values().next().unwrap();
     let lines = output["event"].as_str().unwrap().lines();
     shown(lines.map(|line| serde_json::from_str(line).unwrap()))
 }
@@ -450,4 +473,53 @@ async fn groups_grow_and_shrink_as_recorded() {
         &[("up.yml", true), ("down.yml", false), ("groups.yml", true)],
     )
     .await;
+}
+
+#[tokio::test]
+async fn single_instances_are_stopped_started_and_recreated_as_recorded() {
+    let scenario = Scenario::load("lifecycle-actions");
+    let bench = bench(&Scenario::load("first-deploy")).await;
+    bench
+        .deploy(scenario.file("shop.yml"))
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    *bench.names.lock().unwrap() = Traffic::of_calls(bench.cloud.take_calls(), BTreeMap::new()).1;
+    let change = |instance: Option<&str>, group: &str, state: &str, skip_drain: Option<&str>| {
+        let change = json!({"group": group, "instance": instance, "state": state});
+        (
+            "update_deployment",
+            json!({"state_change": change, "skip_drain": skip_drain}),
+        )
+    };
+    let action = |group: &str, instance: &str, action: &str, hard: bool, skip_drain: bool| {
+        let args = json!({"group": group, "instance": instance, "action": action, "hard": hard, "skip_drain": skip_drain});
+        ("update_instance", args)
+    };
+    let steps = [
+        (0, change(Some("0"), "web", "stopped", None)),
+        (2, change(Some("0"), "web", "started", None)),
+        (3, change(Some("0"), "web", "detached", None)),
+        (6, change(Some("0"), "web", "started", None)),
+        (7, change(None, "db", "restart", Some("db"))),
+        (9, action("web", "0", "stop", false, false)),
+        (10, action("web", "0", "start", false, false)),
+        (11, action("web", "0", "restart", false, true)),
+        (12, action("db", "0", "recreate", true, false)),
+        (13, action("web", "1", "stop", true, false)),
+        (14, action("web", "1", "start", false, false)),
+    ];
+    for (at, (kind, args)) in steps {
+        bench.cloud.take_calls();
+        let ended = bench.run(kind, args).await.unwrap();
+        // A detached instance is a new one to its agent.
+        let left_out = if at == 6 {
+            LeftOut::StopOfNew
+        } else {
+            LeftOut::GetState
+        };
+        compare_with(&bench, &scenario, &scenario.0["steps"][at], ended, left_out);
+    }
+    bench.finish().await;
 }
