@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Bench {
     pub cloud: FakeCloud,
     pub services: Arc<Services>,
+    /// The deployment that all tasks are about.
+    deployment: String,
     /// Agent id to instance, for tests that follow agents over several deploys.
     pub names: std::sync::Mutex<std::collections::BTreeMap<String, String>>,
     database: TestDatabase,
@@ -59,13 +61,13 @@ pub struct Ended {
 impl Bench {
     /// A director with a cloud config, a release `demo` and two stemcells.
     pub async fn start() -> anyhow::Result<Bench> {
-        let bench = Bench::empty("bench").await?;
+        let bench = Bench::empty("bench", "demo").await?;
         bench.upload().await?;
         Ok(bench)
     }
 
     /// A director of this name without uploads.
-    pub async fn empty(name: &str) -> anyhow::Result<Bench> {
+    pub async fn empty(name: &str, deployment: &str) -> anyhow::Result<Bench> {
         let (database, nats) = (TestDatabase::create().await?, TestNats::start().await?);
         let folder = tempfile::tempdir()?;
         let settings = settings(folder.path(), name, database.url(), nats.url())?;
@@ -86,6 +88,7 @@ impl Bench {
         let mut bench = Bench {
             cloud,
             services: Arc::new(services),
+            deployment: deployment.into(),
             names: Default::default(),
             database,
             engine: None,
@@ -224,9 +227,12 @@ impl Bench {
 
     /// Queues a deploy of `demo`.
     pub async fn queue(&self, args: args::UpdateDeployment) -> anyhow::Result<i64> {
-        sqlx::query("insert into deployments (name, canonical_name) values ('demo', 'demo') on conflict do nothing")
-            .execute(&mut self.sql().await?)
-            .await?;
+        sqlx::query(
+            "insert into deployments (name, canonical_name) values ($1, $1) on conflict do nothing",
+        )
+        .bind(&self.deployment)
+        .execute(&mut self.sql().await?)
+        .await?;
         self.queue_task("update_deployment", serde_json::to_value(args)?)
             .await
     }
@@ -236,7 +242,7 @@ impl Bench {
             kind: kind.into(),
             description: "create deployment".into(),
             user: "admin".into(),
-            deployment: Some("demo".into()),
+            deployment: Some(self.deployment.clone()),
             args,
             ..NewTask::default()
         };

@@ -7,6 +7,7 @@ mod errands;
 mod failures;
 mod life;
 mod recorded;
+mod traffic;
 
 /// A deployment `demo`: `web` instances over two AZs, one `store` with a persistent disk.
 pub struct Manifest {
