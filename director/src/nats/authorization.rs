@@ -26,6 +26,10 @@ pub struct Authority {
 
 type Done = oneshot::Sender<Result<(), Arc<Error>>>;
 
+/// How often, and how far apart, a server that can't be signalled is tried again: 3 seconds.
+const RELOAD_TRIES: usize = 20;
+const RELOAD_PAUSE: std::time::Duration = std::time::Duration::from_millis(150);
+
 struct Shared {
     file: Option<PathBuf>,
     pid_file: Option<PathBuf>,
@@ -38,7 +42,7 @@ struct Shared {
 }
 
 impl Authority {
-    /// Reads keys and certificates, writes the permissions of all agents that have rows, and tells the server.
+    /// Reads keys and certificates; the permissions of all agents that have rows are written soon after.
     pub async fn start(settings: &Nats, store: Store) -> Result<Authority, Error> {
         let signer = Arc::new(Signer::load(settings)?);
         let director = subject(&read(&settings.client.certificate)?)?;
@@ -52,12 +56,11 @@ impl Authority {
             extra: Mutex::default(),
             written: tokio::sync::Mutex::new(None),
         });
-        if let Err(error) = shared.write(&store).await {
-            // A server that is not up yet reads the file when it starts.
-            tracing::warn!(%error, "the permissions of agents are not in force yet");
-        }
         let (requests, receiver) = mpsc::unbounded_channel();
         tokio::spawn(serve(shared.clone(), store, receiver));
+        // In the background: a server that is down must not hold up the start.
+        let (first, _) = oneshot::channel();
+        let _ = requests.send(first);
         Ok(Authority {
             signer,
             shared,
@@ -138,7 +141,19 @@ impl Shared {
             return Ok(());
         }
         replace(file, &text).map_err(Error::Write)?;
-        self.reload()?;
+        // A server that is just restarting has no process to signal yet; it may have read the old file already.
+        let mut told = self.reload();
+        for _ in 0..RELOAD_TRIES {
+            if told.is_ok() {
+                break;
+            }
+            tokio::time::sleep(RELOAD_PAUSE).await;
+            told = self.reload();
+        }
+        if let Err(error) = told {
+            // One that is down reads the file when it starts.
+            tracing::warn!(%error, "the permissions of agents are written, but no server was told");
+        }
         *written = Some(text);
         Ok(())
     }

@@ -479,3 +479,79 @@ async fn a_director_goes_down_on_sigterm_and_two_may_not_share_a_data_folder() -
     assert!(director.process.wait().await?.success());
     Ok(())
 }
+
+/// A file server that answers nothing to the first who asks and "not found" to all others.
+async fn slow_file_server() -> anyhow::Result<(u16, std::sync::Arc<std::sync::atomic::AtomicUsize>)>
+{
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            if count.fetch_add(1, Ordering::SeqCst) == 0 {
+                held.push(stream);
+                continue;
+            }
+            let _ = stream
+                .write_all(
+                    b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                )
+                .await;
+        }
+    });
+    Ok((port, asked))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_director_serves_the_same_environment_and_finishes_what_the_first_one_left()
+-> anyhow::Result<()> {
+    let environment = Environment::new().await?;
+    let (port, asked) = slow_file_server().await?;
+    let mut first = environment.director().await?;
+    let body = format!("{{\"location\":\"http://127.0.0.1:{port}/r.tgz\"}}");
+    let started = first
+        .send("test", "POST", "/releases", &[JSON], body)
+        .await?;
+    assert_eq!(started.status, 302);
+    wait_for("the first director downloads", || async {
+        asked.load(std::sync::atomic::Ordering::SeqCst) == 1
+    })
+    .await?;
+    let second = environment.second_director().await?;
+    assert_eq!(second.get("", "/info").await?.json()["uuid"], "deadbeef");
+    assert_eq!(
+        second.get("test", "/tasks/1").await?.json()["state"],
+        "processing"
+    );
+    first.process.start_kill()?;
+    first.process.wait().await?;
+    wait_for("the second one finishes the task", || async {
+        let task = second.get("test", "/tasks/1").await;
+        task.is_ok_and(|task| task.json()["state"] == "error")
+    })
+    .await?;
+    let task = second.get("test", "/tasks/1").await?.json();
+    assert!(
+        task["result"]
+            .as_str()
+            .unwrap_or_default()
+            .starts_with(&format!(
+                "No release found at 'http://127.0.0.1:{port}/r.tgz'."
+            )),
+        "{task}"
+    );
+    let metrics = second.get("reader", "/metrics").await?;
+    assert!(
+        metrics
+            .body
+            .contains("bosh_tasks_total{state=\"processing\",type=\"update_release\"} 0"),
+        "{metrics:?}"
+    );
+    Ok(())
+}

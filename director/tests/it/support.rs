@@ -111,11 +111,35 @@ impl Environment {
 
     /// Starts the binary and waits until it answers.
     pub async fn director(&self) -> anyhow::Result<Director> {
-        std::fs::write(self.path("director.yml"), self.settings_text())?;
-        let log = std::fs::File::create(self.path("director.log"))?;
+        self.director_as("director", self.port).await
+    }
+
+    /// A second director of the environment: other data folder, other port.
+    pub async fn second_director(&self) -> anyhow::Result<Director> {
+        self.director_as("second", test_support::free_port()?).await
+    }
+
+    async fn director_as(&self, name: &str, port: u16) -> anyhow::Result<Director> {
+        let (settings, log_file) = (
+            self.path(&format!("{name}.yml")),
+            self.path(&format!("{name}.log")),
+        );
+        let text = self
+            .settings_text()
+            .replace(
+                "data_dir: data",
+                if name == "second" {
+                    "data_dir: data-of-second"
+                } else {
+                    "data_dir: data"
+                },
+            )
+            .replace(&format!("port: {},", self.port), &format!("port: {port},"));
+        std::fs::write(&settings, text)?;
+        let log = std::fs::File::create(&log_file)?;
         let process = tokio::process::Command::new(env!("CARGO_BIN_EXE_bosun-director"))
             .arg("--config")
-            .arg(self.path("director.yml"))
+            .arg(&settings)
             .stdin(Stdio::null())
             .stderr(log)
             .kill_on_drop(true)
@@ -128,7 +152,7 @@ impl Environment {
         let director = Director {
             process,
             http,
-            base: format!("https://127.0.0.1:{}", self.port),
+            base: format!("https://127.0.0.1:{port}"),
         };
         wait_for("the director answers", || async {
             director
@@ -142,7 +166,7 @@ impl Environment {
         .map_err(|error| {
             anyhow::anyhow!(
                 "{error}; its log:\n{}",
-                std::fs::read_to_string(self.path("director.log")).unwrap_or_default()
+                std::fs::read_to_string(&log_file).unwrap_or_default()
             )
         })?;
         Ok(director)
