@@ -39,7 +39,7 @@ impl Script {
         let script = self.clone();
         let instance = owner.split('#').next().unwrap_or_default().to_owned();
         let mut options = Options::new(2, instance, owner.into());
-        options.lease = Duration::from_millis(900);
+        options.lease = Duration::from_secs(3);
         options.lookup = Arc::new(move |kind| {
             (kind == "scripted").then(|| Box::new(script.clone()) as Box<dyn Handler>)
         });

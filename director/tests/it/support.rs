@@ -229,12 +229,12 @@ impl Director {
     }
 }
 
-/// Waits for a condition, at most 20 s.
+/// Waits for a condition, at most 60 s.
 pub async fn wait_for<F: Future<Output = bool>>(
     what: &str,
     mut condition: impl FnMut() -> F,
 ) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition().await {
         anyhow::ensure!(Instant::now() < deadline, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
