@@ -139,7 +139,7 @@ impl Store {
     }
 
     /// Takes the next task for a worker: a queued one, or one whose worker is gone. Urgent ones first, then in
-    /// order of queueing.
+    /// order of queueing. A pinned task that was cancelled can be ended anywhere: its own director may be gone.
     pub async fn claim_task(
         &self,
         owner: &str,
@@ -158,7 +158,7 @@ impl Store {
                select id from tasks
                where (state = 'queued'
                       or (state in ('processing', 'cancelling') and (lease_until is null or lease_until < now())))
-                 and queue = any($3) and (pinned_to is null or pinned_to = $2)
+                 and queue = any($3) and (pinned_to is null or pinned_to = $2 or state = 'cancelling')
                order by queue <> 'urgent', id
                for update skip locked limit 1)
              returning *",

@@ -464,12 +464,13 @@ async fn renew_once(shared: &Shared, held: &[Fence]) -> Result<(), crate::store:
 async fn listen(shared: Arc<Shared>) {
     loop {
         tokio::select! {
+            biased;
+            () = shared.stopped.cancelled() => return,
             result = listen_once(&shared) => {
                 if let Err(error) = result {
                     tracing::warn!(%error, "not listening to the database, connecting again");
                 }
             }
-            () = shared.stopped.cancelled() => return,
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -164,6 +164,13 @@ async fn a_task_with_a_local_file_runs_only_where_the_file_is() -> anyhow::Resul
             .await?
             .is_some()
     );
+    // A cancelled one only has to be ended, which anyone can do.
+    let second = store.insert_task(&new).await?;
+    store.request_cancel(second.id).await?;
+    let ended = store
+        .claim_task("there#1", "there", &["normal"], lease)
+        .await?;
+    assert_eq!(ended.map(|task| task.id), Some(second.id));
     Ok(())
 }
 
