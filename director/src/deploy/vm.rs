@@ -23,8 +23,9 @@ use crate::store::vms::{self, NewVm, Vm};
 /// How often a creation is tried when the CPI says that trying again may help (`max_vm_create_tries`).
 const TRIES: u32 = 5;
 
-/// A VM to be made. Also what is kept in its row: holds no secret.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A VM to be made. Also what is kept in its row: no key and no certificate, but no `Debug` either, because a
+/// manifest's `env` may hold a password's hash.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct VmRequest {
     pub group: String,
     pub cpi: String,

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 use sqlx::{PgExecutor, Row, postgres::PgRow};
 
-/// One row of `vms`.
-#[derive(Debug, Clone, PartialEq)]
+/// One row of `vms`. No `Debug`: the request may hold a password's hash.
+#[derive(Clone, PartialEq)]
 pub struct Vm {
     pub id: i64,
     pub instance_id: i64,
@@ -63,7 +63,7 @@ const COLUMNS: &str = "id, instance_id, agent_id, cid, cpi, stemcell_name, stemc
                        task_id, created_at";
 
 /// A VM about to be asked for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewVm<'a> {
     pub instance_id: i64,
     pub agent_id: &'a str,

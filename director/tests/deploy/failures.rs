@@ -411,3 +411,49 @@ async fn a_lost_answer_of_create_disk_leaves_no_disk_that_nobody_knows() {
     assert_eq!(inventory.disks, 2, "the one in use and an orphan");
     bench.finish().await;
 }
+
+#[tokio::test]
+#[ignore = "waits 135 s for an agent, as long as the original does"]
+async fn an_unresponsive_agent_fails_a_deploy_unless_it_is_fixed_by_recreating() {
+    let bench = Bench::start().await.unwrap();
+    bench
+        .deploy(&Manifest::default().text())
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    let disk = bench.cloud.disk_cids().remove(0);
+    bench.cloud.write_disk(&disk, "an entry");
+    let silent = {
+        let world = bench.cloud.world();
+        let store = world
+            .vms
+            .iter()
+            .find(|(_, vm)| vm.agent.spec["name"] == "store")
+            .unwrap();
+        (store.0.clone(), store.1.agent_id.clone())
+    };
+    bench.cloud.mute_agent(&silent.1);
+    let args = serde_json::json!({"manifest": Manifest::default().text(), "fix": true});
+    let id = bench
+        .queue(serde_json::from_value(args).unwrap())
+        .await
+        .unwrap();
+    let ended = loop {
+        match bench.ended(id).await {
+            Ok(ended) => break ended.done().unwrap(),
+            Err(_) => continue,
+        }
+    };
+    assert!(
+        ended
+            .lines("finished")
+            .iter()
+            .any(|line| line.starts_with("Updating instance: store/"))
+    );
+    assert!(!bench.cloud.vm_cids().contains(&silent.0));
+    let inventory = bench.audit().await.unwrap();
+    assert_eq!((inventory.vms, inventory.disks), (3, 1));
+    assert_eq!(bench.cloud.world().disks[&disk].data, ["an entry"]);
+    bench.finish().await;
+}

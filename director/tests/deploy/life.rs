@@ -499,7 +499,12 @@ async fn a_dry_run_shows_the_faults_and_writes_nothing() {
         dry_run: true,
         ..UpdateDeployment::default()
     };
-    bench.deploy_with(dry).await.unwrap().done().unwrap();
+    let ended = bench.deploy_with(dry).await.unwrap().done().unwrap();
+    let shown = String::from_utf8(bench.output(ended.task.id, "result").await.unwrap()).unwrap();
+    assert!(
+        shown.contains("store/") && shown.contains("lib/fp-lib"),
+        "{shown}"
+    );
     let inventory = bench.audit().await.unwrap();
     assert_eq!(
         (

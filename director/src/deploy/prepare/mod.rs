@@ -184,8 +184,13 @@ impl Request<'_> {
         let kept = !self.args.dry_run;
         let jobs: Vec<_> = placement.render_jobs().collect();
         let rendered = render::render(&self.ctx.services, &placement, jobs, kept).await?;
-        let (mut plan, _) =
+        let (mut plan, report) =
             planner::plan(input, placement, &rendered.hashes()).map_err(problems::error)?;
+        self.ctx.debug(format!("What is done, and why:\n{report}"));
+        if !kept {
+            // For `bosun task <id> --result`; the original's dry run says nothing.
+            self.ctx.result_output(report.to_string());
+        }
         if kept {
             templates::store(work, &mut plan, &rendered).await?;
         }
