@@ -1,4 +1,6 @@
-//! The director is killed in the middle of deploys, and each deploy ends well all the same.
+//! The director is killed in the middle of deploys, and each deploy ends well all the same: the supervisor of
+//! `bosun up` starts the director again, which takes over its own task; the command that follows it goes on; and what
+//! is on the machine in the end is exactly what the deployment needs.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -22,37 +24,22 @@ const MOMENTS: [(usize, &[&str]); 10] = [
     (4, &["app_instances=2", "title=Nine"]),
 ];
 
+/// Locks of tasks, as opposed to the director's own duties.
+const LOCKS: &str =
+    "select string_agg(name || ' ' || owner, ', ') from locks where name like 'lock:%'";
+
 #[test]
 fn a_deploy_ends_done_whenever_the_director_is_killed() {
     let environment = Environment::ready();
     for (lines, variables) in MOMENTS {
-        let task = deploy_and_kill(&environment, lines, variables);
-        let state = wait_for("the end of the task", Duration::from_secs(240), || {
-            let rows = environment.rows(&["tasks", "--recent", "--all"]);
-            let row = rows
-                .iter()
-                .find(|row| row["id"] == task.as_str())
-                .ok_or("the task is not listed")?;
-            match row["state"].as_str().unwrap_or_default() {
-                state @ ("queued" | "processing" | "cancelling") => {
-                    Err(format!("task {task} is {state}"))
-                }
-                state => Ok(state.to_owned()),
-            }
-        });
-        let output = environment.run(&["task", &task, "--debug"]);
-        assert_eq!(
-            state,
-            "done",
-            "killed after {lines} lines ({variables:?}): {}",
-            output.text()
-        );
+        deploy_and_kill(&environment, lines, variables);
         audit(&environment, variables);
     }
 }
 
-/// Starts a deploy, and kills the director when the command has printed so many lines. Returns the task's id.
-fn deploy_and_kill(environment: &Environment, lines: usize, variables: &[&str]) -> String {
+/// Starts a deploy, and kills the director when the command has printed so many lines of the task. The command knows
+/// nothing of that: it follows the task to its end.
+fn deploy_and_kill(environment: &Environment, lines: usize, variables: &[&str]) {
     let (manifest, file) = (manifest_path("guestbook.yml"), environment.variables());
     let (scale, title) = (
         manifest_path("ops/scale-app.yml"),
@@ -73,46 +60,48 @@ fn deploy_and_kill(environment: &Environment, lines: usize, variables: &[&str]) 
     for variable in variables {
         arguments.extend(["-v", variable]);
     }
+    let errors = environment.scratch().join("errors");
     let mut child = environment
         .command(&arguments)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(&errors).expect("the scratch folder can be written"))
         .spawn()
         .expect("the CLI can be started");
     let output = BufReader::new(child.stdout.take().expect("stdout was asked for"));
-    let mut killed = false;
-    let mut task = None;
+    let mut text = String::new();
+    let mut killed = None;
     let mut seen = 0;
     for line in output.lines().map_while(Result::ok) {
-        task = task.or_else(|| {
-            line.strip_prefix("Task ")
-                .and_then(|rest| rest.split([' ', '.']).next())
-                .map(str::to_owned)
-        });
-        if task.is_some() {
+        text.push_str(&line);
+        text.push('\n');
+        if seen > 0 || line.starts_with("Task ") {
             seen += 1;
         }
-        if seen >= lines && !killed {
-            kill(Pid::from_raw(environment.pid("director")), Signal::SIGKILL)
-                .expect("the director runs");
-            killed = true;
+        if seen >= lines && killed.is_none() {
+            let pid = environment.pid("director");
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the director runs");
+            killed = Some(pid);
         }
     }
-    // The command may have lost its director; what counts is the task.
-    let _ = child.wait();
-    assert!(killed, "the deploy ended before line {lines} of its task");
-    wait_for("the director's return", Duration::from_secs(60), || {
-        let run = environment.run(&["env"]);
-        if run.code == 0 {
-            Ok(())
-        } else {
-            Err(run.text())
-        }
+    let status = child.wait().expect("the CLI is our child");
+    let killed = killed.unwrap_or_else(|| {
+        panic!("the deploy ended before line {lines} of its task:\n{text}");
     });
-    task.expect("the deploy started a task")
+    let context = || {
+        let errors = std::fs::read_to_string(&errors).unwrap_or_default();
+        format!("killed after {lines} lines ({variables:?}):\n{text}{errors}")
+    };
+    assert!(status.success(), "{}", context());
+    assert_ne!(environment.pid("director"), killed, "{}", context());
+    assert_eq!(
+        environment.sql("select state from tasks order by id desc limit 1"),
+        "done",
+        "{}",
+        context()
+    );
 }
 
-/// Containers, disks, network pairs and rows: exactly those of the deployment.
+/// Containers, disks, network pairs, mounts, rows and processes: exactly those of the deployment.
 fn audit(environment: &Environment, variables: &[&str]) {
     let apps: usize = variables[0]
         .rsplit('=')
@@ -121,53 +110,94 @@ fn audit(environment: &Environment, variables: &[&str]) {
         .parse()
         .expect("it is a number");
     let wanted = apps + 2;
-    let cids = environment.vm_cids();
+    let mut cids: Vec<String> = environment
+        .vm_cids()
+        .into_iter()
+        .map(|(_, cid)| cid)
+        .collect();
+    cids.sort();
     assert_eq!(cids.len(), wanted, "{cids:?}");
-    assert_eq!(environment.inventory().veths(), wanted);
-    let folder = |name: &str| {
-        let entries = std::fs::read_dir(environment.home().join("containers").join(name))
-            .expect("the CPI's folder");
-        entries
-            .flatten()
-            .filter(|entry| entry.path().is_dir())
-            .count()
-    };
-    assert_eq!(folder("vms"), wanted, "containers");
-    assert_eq!(folder("disks"), 1, "disks");
+    let inventory = environment.inventory();
+    assert_eq!(inventory.veths(), wanted);
+    let mut containers = environment.cpi_objects("vms");
+    containers.sort();
+    assert_eq!(containers, cids, "containers");
+    let disks = environment.cpi_objects("disks");
+    assert_eq!(disks.len(), 1, "{disks:?}");
+    for point in &inventory.mounts {
+        assert!(
+            cids.iter().chain(&disks).any(|cid| point.contains(cid)),
+            "a mount of nothing that is there: {point}"
+        );
+    }
+    let count = |query: &str| environment.sql(&format!("select count(*) from {query}"));
+    let wanted = wanted.to_string();
+    assert_eq!(count("vms"), wanted, "rows of VMs");
+    assert_eq!(count("vms where active and state = 'created'"), wanted);
     assert_eq!(
-        sql(environment, "select count(*) from vms"),
-        wanted.to_string(),
-        "rows of VMs"
+        count("instances where not compilation and group_name <> 'smoke-tests'"),
+        wanted
     );
     assert_eq!(
-        sql(environment, "select count(*) from persistent_disks"),
-        "1",
-        "rows of disks"
+        count("instances where compilation"),
+        "0",
+        "compilation VMs' rows"
     );
+    assert_eq!(count("persistent_disks"), "1", "rows of disks");
     assert_eq!(
-        sql(environment, "select count(*) from ip_addresses"),
-        wanted.to_string(),
-        "rows of addresses"
+        count("ip_addresses where vm_id is not null or instance_id is not null"),
+        wanted,
+        "addresses"
+    );
+    // The lock goes just after the task's end is written.
+    wait_for(
+        "the locks' end",
+        Duration::from_secs(5),
+        || match environment.sql(LOCKS) {
+            locks if locks.is_empty() => Ok(()),
+            locks => Err(locks),
+        },
     );
     assert!(environment.rows(&["disks", "--orphaned"]).is_empty());
+    assert_eq!(count("orphan_vms"), "0");
+    let strays = strays(environment);
+    assert!(strays.is_empty(), "{strays:?}");
     let text = environment
         .curl(&[&environment.router("whoami")])
         .expect("the guestbook answers");
     assert!(text.starts_with("app/"), "{text}");
 }
 
-fn sql(environment: &Environment, query: &str) -> String {
-    let output = std::process::Command::new("psql")
-        .args([
-            "-X", "-A", "-t", "-U", "bosun", "-d", "bosun", "-c", query, "-h",
-        ])
-        .arg(environment.home().join("postgres"))
-        .output()
-        .expect("psql is installed");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+/// Helpers of a director that is gone: renderers and CPI calls of this network namespace whose parent isn't the one
+/// that runs.
+fn strays(environment: &Environment) -> Vec<String> {
+    let director = environment.pid("director").to_string();
+    let here = std::fs::read_link("/proc/self/ns/net").expect("Linux has it");
+    let mut found = Vec::new();
+    for process in std::fs::read_dir("/proc")
+        .expect("Linux has it")
+        .flatten()
+        .map(|entry| entry.path())
+    {
+        let Ok(stat) = std::fs::read_to_string(process.join("stat")) else {
+            continue;
+        };
+        if std::fs::read_link(process.join("ns/net")).ok().as_ref() != Some(&here) {
+            continue;
+        }
+        let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else {
+            continue;
+        };
+        let name = &stat[open + 1..close];
+        let parent = stat[close + 1..].split_whitespace().nth(1).unwrap_or("");
+        let stray = match name {
+            "ruby" => parent != director,
+            "bosun-cpi-local" => true,
+            _ => false,
+        };
+        if stray {
+            found.push(stat.clone());
+        }
+    }
+    found
 }

@@ -2,7 +2,9 @@
 //!
 //! `scripts/test` runs this inside a network namespace without a route out.
 
+mod bad_cpi;
 mod bad_input;
 mod crash;
+mod faulty;
 mod guestbook;
 mod plain;

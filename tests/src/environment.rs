@@ -3,11 +3,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::Inventory;
+use crate::{Inventory, wait_for};
 
 /// The folder of the repository.
 pub fn repository() -> PathBuf {
@@ -236,8 +239,60 @@ impl Environment {
     /// The process id that `bosun up` wrote for one of its processes.
     pub fn pid(&self, process: &str) -> i32 {
         let file = self.home().join("run").join(format!("{process}.pid"));
-        let text = fs_err::read_to_string(file).expect("the process runs");
-        text.trim().parse().expect("a pid file holds a number")
+        // A process that is just being started again has none for a moment.
+        wait_for(process, Duration::from_secs(10), || {
+            let text = fs_err::read_to_string(&file).map_err(|error| error.to_string())?;
+            text.trim()
+                .parse()
+                .map_err(|_| format!("its pid file holds '{text}'"))
+        })
+    }
+
+    /// One value from the director's database.
+    pub fn sql(&self, query: &str) -> String {
+        let output = Command::new("psql")
+            .args([
+                "-X", "-A", "-t", "-U", "bosun", "-d", "bosun", "-c", query, "-h",
+            ])
+            .arg(self.home().join("postgres"))
+            .output()
+            .expect("psql is installed");
+        assert!(
+            output.status.success(),
+            "{query}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Folders that the container CPI has for a kind of its objects: `vms`, `disks`, `stemcells`.
+    pub fn cpi_objects(&self, kind: &str) -> Vec<String> {
+        let Ok(entries) = fs_err::read_dir(self.home().join("containers").join(kind)) else {
+            return Vec::new();
+        };
+        entries
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// Changes the text of the director's settings; the supervisor starts the director again with them.
+    pub fn reconfigure(&self, change: impl Fn(String) -> String) {
+        let file = self.home().join("director/director.yml");
+        let text = fs_err::read_to_string(&file).expect("bosun up writes the director's settings");
+        fs_err::write(&file, change(text)).expect("an own file can be written");
+        let before = self.pid("director");
+        kill(Pid::from_raw(before), Signal::SIGTERM).expect("the director runs");
+        wait_for("the director's return", Duration::from_secs(60), || {
+            if self.pid("director") == before {
+                return Err("the old one still runs".to_owned());
+            }
+            match self.run(&["env"]) {
+                run if run.code == 0 => Ok(()),
+                run => Err(run.text()),
+            }
+        });
     }
 
     /// What this environment has on the machine now.

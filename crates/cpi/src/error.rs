@@ -291,18 +291,19 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::NotExecutable { path } => Some(format!(
-                "install the CPI at '{}' or change cpi.path in the director's configuration",
+                "Install the CPI at '{}' or change cpi.path in the director's configuration.",
                 path.display()
             )),
             Error::Timeout { .. } => Some(
-                "look into the task's CPI output for what it was waiting for; raise the CPI's timeout if it was only slow"
+                "Look into the task's CPI output for what it was waiting for; raise cpi.timeout in the director's configuration \
+                 if it was only slow."
                     .into(),
             ),
             Error::Garbage { .. } | Error::UnexpectedResult { .. } => Some(
-                "the executable does not keep the CPI contract; its own messages are in the task's CPI output".into(),
+                "The executable does not keep the CPI contract; its own messages are in the task's CPI output.".into(),
             ),
             Error::ReplyLost { .. } => {
-                Some("look for it in the infrastructure, by time or by agent id, and delete it".into())
+                Some("Look for it in the infrastructure, by time or by agent id, and delete it.".into())
             }
             _ => None,
         }

@@ -22,7 +22,7 @@ pub fn failed(error: agent_protocol::Error) -> Error {
         E::Timeout { .. } => Error::new(code::RPC_TIMEOUT, error.to_string())
             .hint("Is the VM up and can it reach NATS? `bosh deploy --fix` recreates instances whose agents don't answer."),
         E::NotReady { .. } => Error::new(code::RPC_TIMEOUT, error.to_string())
-            .hint("The VM was made but its agent never reported: look at its console, its network and its settings."),
+            .hint("The VM was made, its agent never reported, and the VM is deleted again: check that its network reaches the message server (nats.agent_url of the director's configuration) and that the stemcell is one for this infrastructure, then deploy again."),
         E::Remote { .. } => Error::new(code::RPC_REMOTE_EXCEPTION, error.to_string()),
         _ => Error::unclassified(error.to_string()),
     };

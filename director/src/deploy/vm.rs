@@ -139,7 +139,7 @@ async fn ask(work: &Work, instance: &Instance, vm: Vm, request: &VmRequest) -> R
         services.nats.deny(&vm.agent_id).await?;
         vms::delete(work.db(), vm.id).await?;
     }
-    let error = cloud::failed(error);
+    let error = told(work, instance, "made", error);
     work.record("create", "vm", None, instance, Some(&error))
         .await;
     Err(error)
@@ -159,7 +159,7 @@ pub async fn delete(work: &Work, instance: &Instance, vm: &Vm) -> Result<(), Err
             .and_then(|version| u32::try_from(version).ok()),
     };
     let result = match work.cpis.get(&vm.cpi)?.delete_vm(call).await {
-        Err(error) if !error.is_vm_not_found() => Err(cloud::failed(error)),
+        Err(error) if !error.is_vm_not_found() => Err(told(work, instance, "deleted", error)),
         _ => Ok(()),
     };
     work.record("delete", "vm", Some(&cid), instance, result.as_ref().err())
@@ -175,6 +175,21 @@ pub async fn delete(work: &Work, instance: &Instance, vm: &Vm) -> Result<(), Err
         vms::delete(work.db(), vm.id).await?;
     }
     work.ctx.services.nats.deny(&vm.agent_id).await
+}
+
+/// A failed call with the instance whose VM it was for, and what to do.
+fn told(work: &Work, instance: &Instance, verb: &str, error: cpi::Error) -> Error {
+    let error = cloud::failed(error);
+    let advice = error
+        .hint
+        .clone()
+        .unwrap_or_else(|| "Correct the cloud config or the infrastructure.".to_owned());
+    let hint = format!(
+        "The VM of '{}' could not be {verb}. {advice} `bosh task {} --cpi` shows what the CPI did; then deploy again.",
+        instance.name(),
+        work.task_id()
+    );
+    error.hint(hint)
 }
 
 /// Finds out what became of a `create_vm` that nobody saw the end of, by asking again with the same agent id.
