@@ -16,6 +16,9 @@ use crate::error::Error;
 /// The original's lifetime of signed URLs.
 const EXPIRY: Duration = Duration::from_secs(24 * 3600);
 
+/// What fits into a message of 1 MiB once it is base64 in JSON.
+const MESSAGE_ROOM: usize = 770_000;
+
 /// The first stemcell API whose agents take signed URLs.
 const SIGNED_SINCE: u32 = 3;
 
@@ -102,6 +105,14 @@ pub async fn hand_over(work: &Work, to: &Target, id: &str, digest: &str) -> Resu
             .hint("Check the blobstore, then deploy again.")
             .caused_by(error)
         })?;
+    if bytes.len() > MESSAGE_ROOM {
+        return Err(Error::unclassified(format!(
+            "The rendered templates of '{}' are too large for a message: {} bytes packed, {MESSAGE_ROOM} fit.",
+            to.instance,
+            bytes.len()
+        ))
+        .hint("Move large files of its jobs from templates to packages."));
+    }
     let blob = UploadBlob {
         blob_id: id.to_owned(),
         checksum: digest.to_owned(),

@@ -137,7 +137,15 @@ impl<'a> InstanceRun<'a> {
                 self.with_agent(|to| async move { jobs::script(work, &to, "post-stop").await })
                     .await
             }
-            Step::Snapshot => Ok(()),
+            // `snapshot::director` switches snapshots and swaps off, so no plan of ours has these.
+            Step::Snapshot | Step::ActivateVm | Step::OrphanVm => {
+                Err(Error::unclassified(format!(
+                    "This director can't do the step '{}' of the plan for '{}'.",
+                    step.kind(),
+                    row.name()
+                ))
+                .hint("The plan was made by another version of the director: deploy again."))
+            }
             Step::UnmountDisk { disk } => {
                 self.with_agent(|to| async move { disk::unmount(work, &to, disk).await })
                     .await
@@ -147,8 +155,6 @@ impl<'a> InstanceRun<'a> {
                 None => Ok(()),
             },
             Step::DeleteVm { all } => self.delete_vm(*all).await,
-            // compat: `vm_strategy: create-swap-delete` behaves as delete-create in this planner.
-            Step::ActivateVm | Step::OrphanVm => Ok(()),
             Step::CreateDisk {
                 key,
                 name,
