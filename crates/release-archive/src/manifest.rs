@@ -86,6 +86,11 @@ impl ReleaseManifest {
         Self::from_value(&document::parse(text)?)
     }
 
+    /// The same as the director reads it: a name like `y` is a text there, and a boolean for the command line.
+    pub fn parse_for_director(text: &str) -> Result<Self, Problem> {
+        Self::from_value(&document::parse_for_director(text)?)
+    }
+
     fn from_value(value: &Value) -> Result<Self, Problem> {
         if !value.is_mapping() {
             return Err(Problem::new("Release manifest must be a map"));

@@ -13,7 +13,7 @@ fn is_name(text: &str) -> bool {
 
 /// Reads the manifest, with its version normalised.
 pub(super) fn parse(text: &str) -> Result<ReleaseManifest, Error> {
-    let mut manifest = ReleaseManifest::parse(text).map_err(|problem| {
+    let mut manifest = ReleaseManifest::parse_for_director(text).map_err(|problem| {
         Error::new(
             code::RELEASE_MANIFEST_NOT_FOUND,
             "Release manifest can't be read",

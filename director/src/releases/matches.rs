@@ -20,7 +20,7 @@ fn unusable() -> Error {
 }
 
 fn parse(text: &str) -> Result<ReleaseManifest, Error> {
-    ReleaseManifest::parse(text).map_err(|problem| unusable().caused_by(problem))
+    ReleaseManifest::parse_for_director(text).map_err(|problem| unusable().caused_by(problem))
 }
 
 /// An upload of the same version that never completed may have left anything: everything shall be sent again.
