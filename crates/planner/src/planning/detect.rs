@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use manifest::documents::RequestedState;
 use serde_json::Value as Json;
 
-use super::reason::{arrow, differences, map_differences, map_names, short};
+use super::reason::{PROPERTY, arrow, differences, map_differences, map_names, short};
 use crate::change::{Change, ChangeKind as Kind};
 use crate::input::{AgentObservation, CurrentDisk, CurrentInstance, InstanceState, PlanningInput};
 use crate::placement::{PlacedGroup, PlacedInstance, Placement, Reservation};
@@ -239,7 +239,7 @@ impl Detection<'_> {
                 continue;
             };
             let suffix = format!(" (job {name})");
-            let mut of_job = differences("property", before, &job.properties, &suffix);
+            let mut of_job = differences(PROPERTY, before, &job.properties, &suffix);
             let no_links = BTreeMap::new();
             let old_links = old.links.get(name).unwrap_or(&no_links);
             for (link, digest) in &job.link_digests {

@@ -12,6 +12,9 @@ const SECRET_WORDS: [&str; 10] = [
     "pass", "secret", "token", "key", "cert", "cred", "private", "auth", "salt", "seed",
 ];
 
+/// What differences of jobs' properties are called.
+pub(super) const PROPERTY: &str = "property";
+
 /// `1.2 → 1.3`.
 pub(super) fn arrow(from: impl std::fmt::Display, to: impl std::fmt::Display) -> String {
     format!("{from} → {to}")
@@ -111,10 +114,13 @@ fn same(old: &Json, new: &Json) -> bool {
 fn sentence(what: &str, path: &str, old: Option<&Json>, new: Option<&Json>) -> String {
     let lower = path.to_lowercase();
     let secret = SECRET_WORDS.iter().any(|word| lower.contains(word));
+    // Any text of a job's property may be a secret, whatever its name: only numbers and switches are shown.
+    let property = what == PROPERTY;
     let shown = |value: &Json| -> Option<String> {
         let text = match value {
             Json::Null => "none".to_string(),
             Json::String(text) if text.is_empty() => "\"\"".to_string(),
+            Json::String(_) if property => return None,
             Json::String(text) => text.clone(),
             Json::Bool(_) | Json::Number(_) => value.to_string(),
             Json::Array(_) | Json::Object(_) => return None,
@@ -147,8 +153,8 @@ mod tests {
 
     #[test]
     fn differences_name_what_changed_and_never_show_a_secret() {
-        let old = json!({"port": 80, "db": {"password": "hunter2", "pool": 5}, "gone": 1, "ca": "-----\nA"});
-        let new = json!({"port": 8080, "db": {"password": "hunter3", "pool": 5}, "added": true, "ca": "-----\nB"});
+        let old = json!({"port": 80, "db": {"password": "hunter2", "pool": 5}, "gone": 1, "ca": "-----\nA", "title": "a"});
+        let new = json!({"port": 8080, "db": {"password": "hunter3", "pool": 5}, "added": true, "ca": "-----\nB", "title": "b"});
         assert_eq!(
             differences("property", &old, &new, " (job web)"),
             [
@@ -156,6 +162,7 @@ mod tests {
                 "property db.password changed (job web)",
                 "property added set to true (job web)",
                 "property ca changed (job web)",
+                "property title changed (job web)",
                 "property gone removed (job web)",
             ]
         );
