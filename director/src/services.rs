@@ -10,6 +10,7 @@ use blobstore::{Blobstore, DavBlobstore, LocalBlobstore, S3Blobstore};
 use domain::BlobId;
 use tokio_util::sync::CancellationToken;
 
+use crate::agents::Persistent;
 use crate::cloud::Cpis;
 use crate::config::Settings;
 use crate::health::Monitor;
@@ -101,9 +102,9 @@ impl Services {
         }));
         Ok(Services {
             renderer,
-            agents: Arc::new(
+            agents: Arc::new(Persistent(
                 NatsAgentClient::new(bus).with_long_texts(Arc::new(Texts(blobs.clone()))),
-            ),
+            )),
             blobs,
             blob_secret,
             cpis: Cpis::external(cpi::ExternalCpi::new(cpi)),

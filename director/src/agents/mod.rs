@@ -1,5 +1,9 @@
 //! Whom to talk to and how an agent's failure reads to the user. The talking itself is
-//! `agent_protocol::AgentClient`.
+//! `agent_protocol::AgentClient`, made persistent by [`Persistent`].
+
+mod persistent;
+
+pub use persistent::Persistent;
 
 use agent_protocol::Target;
 use domain::AgentId;
