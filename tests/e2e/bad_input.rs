@@ -165,6 +165,7 @@ const ROWS: &[Row] = &[
         &[
             "Instance group 'group' must specify availability zone that matches availability zones of network 'default'. ",
             "Look at /instance_groups/0/azs in the manifest.",
+            "faulty.yml:18\n",
         ],
     ),
     refused(

@@ -6,7 +6,7 @@ use super::upload_release;
 use crate::commands::DeployArgs;
 use crate::error::{Error, Result, Within};
 use crate::ui::{Tone, Ui};
-use director_client::{ConfigListFilter, DiffLine, UpdateOptions};
+use director_client::{ConfigListFilter, DiffLine, OutputKind, UpdateOptions};
 use manifest::yaml::Dialect;
 use serde_yaml::Value;
 
@@ -43,10 +43,42 @@ pub async fn deploy(session: &Session, mut args: DeployArgs) -> Result<()> {
     let client = session
         .client
         .with_context_id(uuid::Uuid::new_v4().to_string());
-    client
+    let done = client
         .update_deployment(&text, &options, &session.reporter)
-        .await?;
-    Ok(())
+        .await;
+    // Operations may move what the director counts.
+    if let Err(error) = &done
+        && args.vars_ops.ops_files.is_empty()
+        && args.path != "-"
+        && let Some(place) = place_of_fault(session, error, &args.path).await
+    {
+        session.ui.error_line(place);
+    }
+    Ok(done?)
+}
+
+/// Where in the manifest's file the fault is for which the director ended the task.
+async fn place_of_fault(
+    session: &Session,
+    error: &director_client::Error,
+    path: &str,
+) -> Option<String> {
+    let id = error.failed_task()?.into();
+    let output = session.client.task_output(id, OutputKind::Event).await;
+    let output = output.ok()?;
+    let output = String::from_utf8_lossy(&output);
+    let text = crate::interpolate::read_template(path).ok()?;
+    let line = line_of_fault(output.lines().last()?, &text)?;
+    Some(format!("\nThe fault is at {path}:{line}"))
+}
+
+/// The line of a manifest that an error of the director names by its path (`Look at /instance_groups/0/azs in the
+/// manifest.`), or of the nearest thing around it.
+fn line_of_fault(error: &str, manifest: &str) -> Option<usize> {
+    let (before, _) = error.split_once(" in the manifest.")?;
+    let (_, path) = before.rsplit_once("Look at ")?;
+    let document = manifest::yaml::parse_document(manifest, Dialect::Cli).ok()?;
+    document.lines.of(path)
 }
 
 fn skip_drain(groups: &[String]) -> Option<String> {
@@ -211,5 +243,22 @@ pub fn print_diff(ui: &Ui, diff: &[DiffLine]) {
     for line in diff {
         let (mark, tone) = mark(line);
         ui.begin_line_toned(format!("{mark}{}\n", line.0), tone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_the_director_places_has_a_line_in_the_file() {
+        let manifest = "name: a\ninstance_groups:\n- name: one\n- name: two\n  azs: [z9]\n";
+        let error = "It is wrong. Look at /instance_groups/1/azs in the manifest.";
+        assert_eq!(line_of_fault(error, manifest), Some(5));
+        let inside = "It is wrong. Look at /instance_groups/1/jobs/3 in the manifest.";
+        assert_eq!(line_of_fault(inside, manifest), Some(4));
+        assert_eq!(line_of_fault("It is wrong.", manifest), None);
+        let elsewhere = "It is wrong. Look at /networks/0 in the cloud config.";
+        assert_eq!(line_of_fault(elsewhere, manifest), None);
     }
 }

@@ -95,6 +95,15 @@ impl Error {
         }
     }
 
+    /// The task that ended otherwise than `done`, if that is what failed.
+    pub fn failed_task(&self) -> Option<i64> {
+        match self {
+            Error::TaskFailed { id, .. } => Some(*id),
+            Error::Wrapped { source, .. } => source.failed_task(),
+            _ => None,
+        }
+    }
+
     /// Whether nothing answered at the address (refused, unreachable, bad certificate).
     pub fn is_network(&self) -> bool {
         match self {
