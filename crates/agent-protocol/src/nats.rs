@@ -8,6 +8,10 @@
 //! ```
 //! Permissions of a director's certificate allow no `_INBOX`, hence the own reply subjects. The last token of the
 //! subject selects the waiting request, which the first reply ends.
+//!
+//! The reply subject is told to the server too, which says at once when nobody takes the request: an agent that is
+//! connecting again after the server's restart, or not up yet. The request is then sent again until its time is over;
+//! as nobody had it, it can't be done twice.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -32,7 +36,17 @@ pub trait LongTexts: Send + Sync {
     async fn take(&self, blob_id: &str) -> Option<String>;
 }
 
-type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Vec<u8>>>>>;
+/// What came to a reply subject.
+enum Arrival {
+    Reply(Vec<u8>),
+    /// From the server: nobody took the request.
+    NobodyThere,
+}
+
+type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Arrival>>>>;
+
+/// Between two attempts to reach an agent that isn't connected.
+const NOBODY_THERE_PAUSE: Duration = Duration::from_millis(200);
 
 /// The director's client. Clones share the connection and the reply subscription.
 #[derive(Clone)]
@@ -78,7 +92,13 @@ impl NatsAgentClient {
                         let id = message.subject.rsplit('.').next().unwrap_or_default();
                         let sender = lock(&waiting).remove(id);
                         if let Some(sender) = sender {
-                            let _ = sender.send(message.payload.to_vec());
+                            let nobody =
+                                message.status == Some(async_nats::StatusCode::NO_RESPONDERS);
+                            let _ = sender.send(if nobody {
+                                Arrival::NobodyThere
+                            } else {
+                                Arrival::Reply(message.payload.to_vec())
+                            });
                         }
                     }
                 });
@@ -88,12 +108,14 @@ impl NatsAgentClient {
             .copied()
     }
 
+    /// `answered`: the server shall say when nobody takes the request.
     async fn publish(
         &self,
         to: &Target,
         method: &str,
         arguments: &[Value],
         request: &Uuid,
+        answered: bool,
     ) -> Result<(), Error> {
         let bus = |source: Box<dyn std::error::Error + Send + Sync>| Error::Bus {
             method: method.to_owned(),
@@ -101,20 +123,26 @@ impl NatsAgentClient {
             source,
         };
         self.listen().await.map_err(|error| bus(error.into()))?;
+        let reply_to = subjects::reply(&self.process, to.agent.as_str(), request);
         let envelope = Request {
             protocol: PROTOCOL,
             method: method.to_owned(),
             arguments: arguments.to_vec(),
-            reply_to: subjects::reply(&self.process, to.agent.as_str(), request),
+            reply_to: reply_to.clone(),
         };
         let payload = serde_json::to_vec(&envelope).map_err(|source| Error::Arguments {
             method: method.to_owned(),
             source,
         })?;
-        self.client
-            .publish(subjects::agent(to.agent.as_str()), payload.into())
-            .await
-            .map_err(|error| bus(error.into()))
+        let subject = subjects::agent(to.agent.as_str());
+        let sent = if answered {
+            self.client
+                .publish_with_reply(subject, reply_to, payload.into())
+                .await
+        } else {
+            self.client.publish(subject, payload.into()).await
+        };
+        sent.map_err(|error| bus(error.into()))
     }
 
     /// One attempt; `None` after `limit` without an answer.
@@ -126,19 +154,25 @@ impl NatsAgentClient {
         limit: Duration,
     ) -> Result<Option<Reply>, Error> {
         let request = Uuid::new_v4();
-        let (sender, receiver) = oneshot::channel();
-        lock(&self.waiting).insert(request.to_string(), sender);
         let _forget = Forget {
             waiting: &self.waiting,
             id: request.to_string(),
         };
         let answer = tokio::time::timeout(limit, async {
-            self.publish(to, method, arguments, &request).await?;
-            receiver.await.map_err(|error| Error::Bus {
-                method: method.to_owned(),
-                agent: to.agent.to_string(),
-                source: error.into(),
-            })
+            loop {
+                let (sender, receiver) = oneshot::channel();
+                lock(&self.waiting).insert(request.to_string(), sender);
+                self.publish(to, method, arguments, &request, true).await?;
+                let arrival = receiver.await.map_err(|error| Error::Bus {
+                    method: method.to_owned(),
+                    agent: to.agent.to_string(),
+                    source: error.into(),
+                })?;
+                match arrival {
+                    Arrival::Reply(payload) => return Ok::<_, Error>(payload),
+                    Arrival::NobodyThere => tokio::time::sleep(NOBODY_THERE_PAUSE).await,
+                }
+            }
         });
         let Ok(payload) = answer.await else {
             return Ok(None);
@@ -242,6 +276,7 @@ impl AgentClient for NatsAgentClient {
     }
 
     async fn send(&self, to: &Target, method: &str, arguments: Vec<Value>) -> Result<(), Error> {
-        self.publish(to, method, &arguments, &Uuid::new_v4()).await
+        self.publish(to, method, &arguments, &Uuid::new_v4(), false)
+            .await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_protocol::{AgentClient as _, NatsAgentClient, Patience, Reply, Request, Target};
 use bosun_director::config::Settings;
 use bosun_director::nats;
 use bosun_director::store::Store;
@@ -84,8 +85,32 @@ async fn an_agent_may_connect_once_it_is_allowed_and_speaks_on_its_own_subjects_
         "a message on another agent's subject does not arrive"
     );
 
+    // What others get and say is not to be heard.
+    let overheard = [
+        agent.subscribe("agent.agent-2").await?,
+        agent.subscribe("agent.*").await?,
+        agent.subscribe("director.>").await?,
+        agent.subscribe("hm.agent.heartbeat.*").await?,
+        agent.subscribe(">").await?,
+    ];
+    // Nor may it ask other agents, or answer for them.
+    let mut forged = director.subscribe("director.>").await?;
+    director.flush().await?;
+    agent
+        .publish("director.1.agent-2.request", "forged".into())
+        .await?;
+    agent.publish("agent.agent-2", "forged".into()).await?;
+    agent
+        .publish("director.1.agent-1.request", "own".into())
+        .await?;
+    let message = tokio::time::timeout(Duration::from_secs(10), forged.next())
+        .await?
+        .expect("the bus is up");
+    assert_eq!(message.payload.as_ref(), b"own");
+
     let mut requests = agent.subscribe("agent.agent-1").await?;
     agent.flush().await?;
+    director.publish("agent.agent-2", "{}".into()).await?;
     director.publish("agent.agent-1", "{}".into()).await?;
     assert!(
         tokio::time::timeout(Duration::from_secs(10), requests.next())
@@ -93,11 +118,61 @@ async fn an_agent_may_connect_once_it_is_allowed_and_speaks_on_its_own_subjects_
             .is_some()
     );
 
+    // Its own request came after the other's, which would be here by now.
+    for mut subscription in overheard {
+        let heard = tokio::time::timeout(Duration::ZERO, subscription.next()).await;
+        assert!(
+            heard.is_err(),
+            "an agent hears what is not its own: {heard:?}"
+        );
+    }
+
     authority.deny("agent-1").await?;
     wait_for("the agent is shut out", || async {
         connect_as(environment, url, pair).await.is_err()
     })
     .await?;
     server.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_nobody_takes_is_sent_again_until_its_agent_is_connected()
+-> anyhow::Result<()> {
+    let bus = test_support::TestNats::start().await?;
+    let director = async_nats::connect(bus.url()).await?;
+    let agent = async_nats::connect(bus.url()).await?;
+    let to = Target {
+        agent: domain::AgentId::new("a-1"),
+        instance: "app/1 (0)".into(),
+    };
+    let client = NatsAgentClient::new(director.clone());
+    // One attempt of a minute: unless it is sent again, no reply comes in time.
+    let asked = tokio::spawn(async move {
+        let patience = Patience::once(Duration::from_secs(60));
+        client.exchange(&to, "get_state", vec![], patience).await
+    });
+    let statistics = director.statistics();
+    let sent = &statistics.out_messages;
+    wait_for("the request is sent", || async {
+        sent.load(std::sync::atomic::Ordering::Relaxed) > 0
+    })
+    .await?;
+    // The server has the request now, and no agent.
+    director.flush().await?;
+    let mut requests = agent.subscribe("agent.a-1").await?;
+    agent.flush().await?;
+    let message = tokio::time::timeout(Duration::from_secs(30), requests.next())
+        .await?
+        .expect("the bus is up");
+    let request: Request = serde_json::from_slice(&message.payload)?;
+    agent
+        .publish(request.reply_to, r#"{"value":"here"}"#.into())
+        .await?;
+    let reply = tokio::time::timeout(Duration::from_secs(30), asked).await???;
+    assert!(
+        matches!(&reply, Reply::Done(value) if value == "here"),
+        "{reply:?}"
+    );
     Ok(())
 }
