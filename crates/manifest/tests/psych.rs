@@ -421,7 +421,9 @@ fn hostile_documents_are_refused_instead_of_filling_the_memory() {
         laughs += &format!("a{i}: &a{i} [{}]\n", former.trim_end_matches(", "));
     }
     let deep = "[".repeat(5000) + &"]".repeat(5000);
-    for text in [laughs, deep] {
+    // Minutes, if all of it were looked at.
+    let open = "[".repeat(1_000_000);
+    for text in [laughs, deep, open] {
         for dialect in [Dialect::Director, Dialect::Cli] {
             yaml::parse(&text, dialect).expect_err("it is refused");
         }

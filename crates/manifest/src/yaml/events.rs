@@ -47,12 +47,23 @@ pub(super) struct Failure {
     pub began: Place,
 }
 
-/// The events of the first document; none if the text has no document. What follows is not looked at.
+/// The events of the first document; none if the text has no document. What follows is not looked at, nor what is
+/// below a depth that the reader refuses: the library's time grows with the square of the depth.
 pub(super) fn first_document(text: &str) -> Result<Vec<(Event, Place)>, Failure> {
     let mut parser = Parser::new(text);
     let mut events = Vec::new();
+    let mut depth = 0usize;
     loop {
         let (kind, event, place) = parser.next()?;
+        match event {
+            Some(Event::SequenceStart { .. } | Event::MappingStart { .. }) => depth += 1,
+            Some(Event::End) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > super::reader::DEPTH_LIMIT {
+            events.extend(event.map(|event| (event, place)));
+            return Ok(events);
+        }
         match kind {
             sys::YAML_DOCUMENT_END_EVENT | sys::YAML_STREAM_END_EVENT => return Ok(events),
             _ => events.extend(event.map(|event| (event, place))),

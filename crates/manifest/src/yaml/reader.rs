@@ -12,7 +12,7 @@ use super::events::{self, Event, Failure, Place};
 use super::{Dialect, Error, Lines, lines, scalar};
 
 /// Deeper nesting than any manifest has; a hostile one must not overflow the stack.
-const DEPTH_LIMIT: usize = 200;
+pub(super) const DEPTH_LIMIT: usize = 200;
 /// How many values aliases may add up to: a few kilobytes of nested aliases can stand for billions.
 const ALIAS_LIMIT: usize = 2_000_000;
 
