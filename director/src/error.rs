@@ -246,6 +246,12 @@ impl std::error::Error for Error {
 /// on where this one stopped. What a statement or the schema refused is a failure.
 impl From<crate::store::Error> for Error {
     fn from(error: crate::store::Error) -> Error {
+        if crate::store::is_unstorable_text(&error) {
+            return Error::bad_request(
+                "Text with a zero byte can't be stored or looked for. Remove the zero byte.",
+            )
+            .caused_by(error);
+        }
         let interrupted = crate::store::is_connection_trouble(&error);
         let error = Error::new(code::SYSTEM_ERROR, "The director's database did not answer as expected.")
             .hint("Look at the director's log and at the database server; tasks go on by themselves once it is back.")

@@ -9,6 +9,7 @@ use axum::extract::{Path, Request, State};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
+use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
 
 use super::Api;
@@ -30,7 +31,7 @@ pub async fn upload_release(
     request: Request,
 ) -> Answer {
     caller.require(&api, Permission::UploadReleases)?;
-    let (mut args, pinned_to) = source(&api, &headers, uri.path(), request).await?;
+    let (mut args, file) = source(&api, &headers, uri.path(), request).await?;
     if args.get("location").is_some()
         && let Some(sha1) = query.text("sha1")
     {
@@ -51,7 +52,7 @@ pub async fn upload_release(
         "update_release",
         "create release",
         args,
-        pinned_to,
+        file,
     )
     .await
 }
@@ -65,7 +66,7 @@ pub async fn upload_stemcell(
     request: Request,
 ) -> Answer {
     caller.require(&api, Permission::UploadStemcells)?;
-    let (mut args, pinned_to) = source(&api, &headers, uri.path(), request).await?;
+    let (mut args, file) = source(&api, &headers, uri.path(), request).await?;
     if let Some(sha1) = query.text("sha1") {
         args["sha1"] = json!(sha1);
     }
@@ -77,7 +78,7 @@ pub async fn upload_stemcell(
         "update_stemcell",
         "create stemcell",
         args,
-        pinned_to,
+        file,
     )
     .await
 }
@@ -88,14 +89,12 @@ async fn source(
     headers: &HeaderMap,
     path: &str,
     request: Request,
-) -> Result<(Value, Option<String>), Refusal> {
+) -> Result<(Value, Option<TempPath>), Refusal> {
     match content_type(headers) {
         "application/x-compressed" => {
             let file = receive(api, request).await?;
-            Ok((
-                json!({"path": file, "sha1": null}),
-                Some(api.services.instance.clone()),
-            ))
+            let path: &std::path::Path = &file;
+            Ok((json!({"path": path, "sha1": null}), Some(file)))
         }
         "application/json" => {
             let bytes = axum::body::to_bytes(request.into_body(), 64 * 1024)
@@ -116,8 +115,9 @@ async fn source(
     }
 }
 
-/// Streams a body to a file of its own; nothing is left of one that breaks off.
-async fn receive(api: &Api, request: Request) -> Result<std::path::PathBuf, Error> {
+/// Streams a body to a file of its own. The file goes with the returned path, unless a task takes it over: nothing
+/// is left of a body that breaks off, of a client that goes away, or of a request that is refused after all.
+async fn receive(api: &Api, request: Request) -> Result<TempPath, Error> {
     let folder = api.services.settings.data_dir.join("uploads");
     let failed = |error: std::io::Error| {
         let code = match error.kind() {
@@ -134,26 +134,19 @@ async fn receive(api: &Api, request: Request) -> Result<std::path::PathBuf, Erro
         .await
         .map_err(failed)?;
     let path = folder.join(uuid::Uuid::new_v4().to_string());
-    let received = async {
-        let mut file = tokio::io::BufWriter::with_capacity(
-            256 * 1024,
-            fs_err::tokio::File::create(&path).await.map_err(failed)?,
-        );
-        let mut body = request.into_body().into_data_stream();
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| {
-                Error::bad_request("The upload broke off before its end. Upload again.")
-                    .caused_by(error)
-            })?;
-            file.write_all(&chunk).await.map_err(failed)?;
-        }
-        file.flush().await.map_err(failed)
+    let file = fs_err::tokio::File::create(&path).await.map_err(failed)?;
+    let path = TempPath::try_from_path(path).map_err(failed)?;
+    let mut file = tokio::io::BufWriter::with_capacity(256 * 1024, file);
+    let mut body = request.into_body().into_data_stream();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| {
+            Error::bad_request("The upload broke off before its end. Upload again.")
+                .caused_by(error)
+        })?;
+        file.write_all(&chunk).await.map_err(failed)?;
     }
-    .await;
-    if received.is_err() {
-        let _ = fs_err::tokio::remove_file(&path).await;
-    }
-    received.map(|()| path)
+    file.flush().await.map_err(failed)?;
+    Ok(path)
 }
 
 async fn queue(
@@ -163,9 +156,11 @@ async fn queue(
     kind: &str,
     description: &str,
     args: Value,
-    pinned_to: Option<String>,
+    file: Option<TempPath>,
 ) -> Answer {
     let context_id = context_id(headers)?;
+    // Only this director has the file.
+    let pinned_to = file.as_ref().map(|_| api.services.instance.clone());
     let task = enqueue(
         &api.services.store,
         NewTask {
@@ -179,6 +174,11 @@ async fn queue(
         },
     )
     .await?;
+    if let Some(file) = file
+        && let Err(error) = file.keep()
+    {
+        tracing::warn!(%error, "an upload's file may be gone before its task runs");
+    }
     Ok(to_task(api, headers, &task))
 }
 

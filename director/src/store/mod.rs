@@ -55,6 +55,17 @@ pub fn is_connection_trouble(error: &Error) -> bool {
     }
 }
 
+/// A text holds a zero byte, which the database has no room for: what was asked is at fault.
+pub fn is_unstorable_text(error: &Error) -> bool {
+    match error {
+        // 22021: character not in repertoire; 22P05: untranslatable character (the same in JSON).
+        Error::Database(refused) => refused
+            .code()
+            .is_some_and(|code| ["22021", "22P05"].contains(&&*code)),
+        _ => false,
+    }
+}
+
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// A pool of connections to the director's database. Cheap to clone.

@@ -316,6 +316,22 @@ async fn rights_and_refusals_have_the_recorded_shapes() -> anyhow::Result<()> {
         got.body,
         "{\"code\":70010,\"description\":\"X-Bosh-Context-Id cannot be more than 64 characters in length\"}"
     );
+    // An upload that is refused after its body leaves no file.
+    let headers = [
+        ("content-type", "application/x-compressed"),
+        ("x-bosh-context-id", long.as_str()),
+    ];
+    let got = director
+        .send("test", "POST", "/releases", &headers, "no archive")
+        .await?;
+    assert_eq!(got.status, 400, "{}", got.body);
+    let uploads = std::fs::read_dir(environment.path("data/uploads"))?.count();
+    assert_eq!(uploads, 0, "files of refused uploads");
+    // A zero byte is the caller's mistake.
+    for path in ["/deployments/a%00b", "/tasks?state=%00"] {
+        let got = director.get("test", path).await?;
+        assert_eq!(got.status, 400, "{path}: {}", got.body);
+    }
     Ok(())
 }
 
