@@ -105,6 +105,15 @@ impl World {
 
     /// Starts the agent and waits until it answers.
     pub async fn start_agent(&mut self) {
+        self.spawn_agent();
+        self.client
+            .wait_until_ready(&self.to, &VmCid::new("vm-1"), DEADLINE)
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+    }
+
+    /// Starts the agent; returns its pid.
+    pub fn spawn_agent(&mut self) -> u32 {
         let log = fs_err::OpenOptions::new()
             .append(true)
             .create(true)
@@ -124,11 +133,7 @@ impl World {
             .stderr(log.into_parts().0)
             .spawn()
             .expect("agent starts");
-        self.agent = Some(child);
-        self.client
-            .wait_until_ready(&self.to, &VmCid::new("vm-1"), DEADLINE)
-            .await
-            .unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+        self.agent.insert(child).id()
     }
 
     /// kill -9, as the out-of-memory killer does.

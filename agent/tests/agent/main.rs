@@ -4,6 +4,7 @@
 
 mod bus;
 mod container;
+mod cost;
 mod disks;
 mod files;
 mod harness;
