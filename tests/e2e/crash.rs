@@ -13,16 +13,25 @@ use nix::unistd::Pid;
 /// After how many lines of the deploy's output the director is killed, and what the deploy changes.
 const MOMENTS: [(usize, &[&str]); 10] = [
     (3, &["app_instances=2", "title=One"]),
-    (6, &["app_instances=4", "title=One"]),
+    (6, &["app_instances=3", "title=One"]),
     (9, &["app_instances=1", "title=Two"]),
     (5, &["app_instances=3", "title=Three"]),
     (8, &["app_instances=3", "title=Four"]),
-    (12, &["app_instances=5", "title=Five"]),
-    (7, &["app_instances=2", "title=Six"]),
-    (10, &["app_instances=4", "title=Seven"]),
+    (12, &["app_instances=2", "title=Five"]),
+    (7, &["app_instances=1", "title=Six"]),
+    (10, &["app_instances=3", "title=Seven"]),
     (14, &["app_instances=1", "title=Eight"]),
     (4, &["app_instances=2", "title=Nine"]),
 ];
+
+/// Looks at jobs sooner than the sample does.
+const WATCH: &str = "- type: replace
+  path: /update/canary_watch_time
+  value: 300-18000
+- type: replace
+  path: /update/update_watch_time
+  value: 300-18000
+";
 
 /// Locks of tasks, as opposed to the director's own duties.
 const LOCKS: &str =
@@ -31,6 +40,7 @@ const LOCKS: &str =
 #[test]
 fn a_deploy_ends_done_whenever_the_director_is_killed() {
     let environment = Environment::ready();
+    fs_err::write(environment.scratch().join("watch.yml"), WATCH).expect("an own file");
     for (nth, (lines, variables)) in MOMENTS.into_iter().enumerate() {
         let last = nth + 1 == MOMENTS.len();
         deploy_and_kill(&environment, lines, variables, last);
@@ -42,6 +52,8 @@ fn a_deploy_ends_done_whenever_the_director_is_killed() {
 /// successor a few lines later. The command knows nothing of that: it follows the task to its end.
 fn deploy_and_kill(environment: &Environment, lines: usize, variables: &[&str], twice: bool) {
     let (manifest, file) = (manifest_path("guestbook.yml"), environment.variables());
+    let watch = environment.scratch().join("watch.yml");
+    let watch = watch.display().to_string();
     let (scale, title) = (
         manifest_path("ops/scale-app.yml"),
         manifest_path("ops/title.yml"),
@@ -57,6 +69,8 @@ fn deploy_and_kill(environment: &Environment, lines: usize, variables: &[&str], 
         &scale,
         "-o",
         &title,
+        "-o",
+        &watch,
     ];
     for variable in variables {
         arguments.extend(["-v", variable]);
