@@ -33,10 +33,13 @@ impl Bus {
             dir: dir.to_path_buf(),
             address: [127, 0, 0, 1].into(),
             port: services::free_port("127.0.0.1").expect("port"),
-            certificate: file("nats.crt", &server.certificate),
-            private_key: file("nats.key", &server.private_key),
-            client_ca: file("ca.crt", ca.certificate()),
+            tls: Some(nats::Tls {
+                certificate: file("nats.crt", &server.certificate),
+                private_key: file("nats.key", &server.private_key),
+                client_ca: file("ca.crt", ca.certificate()),
+            }),
             authorization_file: Some(authorization.clone()),
+            mortal: false,
         };
         let server = nats::Nats::start(options).await.expect("nats-server");
         Self {

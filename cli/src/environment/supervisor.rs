@@ -78,6 +78,7 @@ async fn start_postgres(home: &Home) -> Result<Postgres, Error> {
     let postgres = Postgres::start(postgres::Options {
         dir: home.postgres(),
         volatile: false,
+        mortal: false,
     })
     .await?;
     postgres.ensure_database(DATABASE).await?;
@@ -100,10 +101,13 @@ pub fn nats_options(home: &Home, state: &State) -> nats::Options {
             .parse()
             .expect("made of numbers and dots"),
         port: state.nats_port,
-        certificate: home.cert("nats.pem"),
-        private_key: home.cert("nats.key"),
-        client_ca: home.cert("nats-ca.pem"),
+        tls: Some(nats::Tls {
+            certificate: home.cert("nats.pem"),
+            private_key: home.cert("nats.key"),
+            client_ca: home.cert("nats-ca.pem"),
+        }),
         authorization_file: Some(home.nats_authorization()),
+        mortal: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A nats-server with mutual TLS and permissions by certificate (docs/spec/operations.md §11.2, §11.3).
+//! A nats-server, with mutual TLS and permissions by certificate (docs/spec/operations.md §11.2, §11.3).
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use crate::process::{self, Error};
 
@@ -19,15 +19,24 @@ pub struct Options {
     pub address: IpAddr,
     /// Port it listens on.
     pub port: u16,
+    /// Mutual TLS. Without it everybody who reaches the port may do everything: for tests.
+    pub tls: Option<Tls>,
+    /// File with the users and their permissions, as the director writes it. It is made with no user in it when it
+    /// is not there; without one every certificate of the CA may do everything.
+    pub authorization_file: Option<PathBuf>,
+    /// The server ends when the thread that started it ends, also when its process is killed. For tests.
+    pub mortal: bool,
+}
+
+/// Who the server is, and whom it lets in.
+#[derive(Debug, Clone)]
+pub struct Tls {
     /// Certificate of the server, PEM.
     pub certificate: PathBuf,
     /// Private key of the server, PEM.
     pub private_key: PathBuf,
     /// Certificates of those who sign clients, PEM.
     pub client_ca: PathBuf,
-    /// File with the users and their permissions, as the director writes it. It is made with no user in it when it
-    /// is not there; without one every certificate of the CA may do everything.
-    pub authorization_file: Option<PathBuf>,
 }
 
 impl Options {
@@ -46,15 +55,19 @@ impl Options {
              pid_file: {}\n\
              max_payload: 1048576\n\
              ping_interval: \"5s\"\n\
-             ping_max: 2\n\
-             tls {{\n  cert_file: {}\n  key_file: {}\n  ca_file: {}\n  verify_and_map: true\n  timeout: 30\n}}\n",
+             ping_max: 2\n",
             self.address,
             self.port,
             quoted(&self.pid_file()),
-            quoted(&self.certificate),
-            quoted(&self.private_key),
-            quoted(&self.client_ca),
         );
+        if let Some(tls) = &self.tls {
+            text.push_str(&format!(
+                "tls {{\n  cert_file: {}\n  key_file: {}\n  ca_file: {}\n  verify_and_map: true\n  timeout: 30\n}}\n",
+                quoted(&tls.certificate),
+                quoted(&tls.private_key),
+                quoted(&tls.client_ca),
+            ));
+        }
         if let Some(file) = &self.authorization_file {
             // The server reads an include relative to its own file.
             let relative = relative(&self.dir, file);
@@ -88,7 +101,8 @@ impl Nats {
         let config = options.dir.join("nats.conf");
         fs_err::write(&config, options.config())?;
         let log = options.dir.join("nats.log");
-        let mut command = Command::new(program);
+        let last_signal = options.mortal.then_some(Signal::SIGKILL);
+        let mut command = process::command(&program, last_signal);
         command.arg("-c").arg(&config);
         let mut child = process::spawn(command, &log)?;
         let target = match options.address {

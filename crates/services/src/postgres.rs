@@ -27,6 +27,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// Data may be lost when the machine dies. For tests only: three times faster.
     pub volatile: bool,
+    /// The server ends when the thread that started it ends, also when its process is killed. For tests.
+    pub mortal: bool,
 }
 
 /// A running cluster. Dropping it leaves the process; [`Postgres::stop`] ends it.
@@ -62,7 +64,8 @@ impl Postgres {
         }
         stop_left_over(&data).await;
 
-        let mut command = as_user(&bin.join("postgres"), owner.as_ref());
+        let last_signal = options.mortal.then_some(Signal::SIGINT);
+        let mut command = as_user(&bin.join("postgres"), owner.as_ref(), last_signal);
         command.arg("-D").arg(&data).arg("-k").arg(&dir);
         for setting in [
             "listen_addresses=",
@@ -104,24 +107,7 @@ impl Postgres {
 
     /// Makes a database when it is not there.
     pub async fn ensure_database(&self, name: &str) -> Result<(), Error> {
-        let mut connection = connect_options(&self.dir, "postgres")
-            .connect()
-            .await
-            .map_err(Error::Database)?;
-        let there: bool =
-            sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
-                .bind(name)
-                .fetch_one(&mut connection)
-                .await
-                .map_err(Error::Database)?;
-        if !there {
-            let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
-            sqlx::query(sqlx::AssertSqlSafe(statement))
-                .execute(&mut connection)
-                .await
-                .map_err(Error::Database)?;
-        }
-        connection.close().await.map_err(Error::Database)
+        ensure_database(&self.dir, name).await
     }
 
     /// The process id of the server.
@@ -138,6 +124,28 @@ impl Postgres {
     pub async fn stop(&mut self) -> std::io::Result<()> {
         process::stop(&mut self.child, Signal::SIGINT, Duration::from_secs(30)).await
     }
+}
+
+/// Makes a database when it is not there, on the running cluster in a folder.
+pub async fn ensure_database(dir: &Path, name: &str) -> Result<(), Error> {
+    let mut connection = connect_options(dir, "postgres")
+        .connect()
+        .await
+        .map_err(Error::Database)?;
+    let there: bool =
+        sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+            .bind(name)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(Error::Database)?;
+    if !there {
+        let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+            .map_err(Error::Database)?;
+    }
+    connection.close().await.map_err(Error::Database)
 }
 
 /// The URL of a database of the cluster in a folder, whether it runs or not.
@@ -201,8 +209,8 @@ fn server_user() -> Result<Option<User>, Error> {
         })
 }
 
-fn as_user(program: &Path, user: Option<&User>) -> Command {
-    let mut command = Command::new(program);
+fn as_user(program: &Path, user: Option<&User>, last_signal: Option<Signal>) -> Command {
+    let mut command = process::command(program, last_signal);
     // The server needs nothing of the caller's environment, which may hold secrets.
     command
         .env_clear()
@@ -226,7 +234,7 @@ async fn init(
     if data.exists() {
         fs_err::remove_dir_all(data)?;
     }
-    let mut command = as_user(&bin.join("initdb"), user);
+    let mut command = as_user(&bin.join("initdb"), user, None);
     command.arg("-D").arg(data).args([
         "-U",
         SUPERUSER,
@@ -282,6 +290,7 @@ mod tests {
         let options = Options {
             dir: folder.path().join("pg"),
             volatile: true,
+            mortal: false,
         };
         let mut postgres = Postgres::start(options.clone()).await.unwrap();
         postgres.ensure_database("one").await.unwrap();

@@ -62,6 +62,22 @@ pub fn free_port(address: &str) -> std::io::Result<u16> {
         .port())
 }
 
+/// A command that runs a program; with a signal, the kernel sends it that one when the thread that started it ends.
+pub(crate) fn command(program: &Path, last_signal: Option<Signal>) -> Command {
+    let Some(signal) = last_signal else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!(
+            "--pdeathsig={}",
+            signal.as_str().trim_start_matches("SIG")
+        ))
+        .arg("--")
+        .arg(program);
+    command
+}
+
 /// Starts a server with its output in a file and in a process group of its own, so that a Ctrl-C on the terminal
 /// reaches only who watches it.
 pub(crate) fn spawn(mut command: Command, log: &Path) -> Result<Child, Error> {

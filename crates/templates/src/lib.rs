@@ -13,7 +13,6 @@ mod archive;
 mod error;
 mod isolation;
 mod pool;
-pub mod properties;
 mod rendered;
 mod request;
 mod worker;

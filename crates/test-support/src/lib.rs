@@ -8,4 +8,4 @@ mod process;
 
 pub use cloud::{AgentState, Call, Crash, FakeCloud, FakeDisk, FakeVm, Fault, PutBlob, World};
 pub use nats::TestNats;
-pub use postgres::{TestDatabase, free_port};
+pub use postgres::TestDatabase;

@@ -1,33 +1,83 @@
-//! Child processes that live exactly as long as the test process.
+//! Servers that live exactly as long as the test process.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::mpsc;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, SyncSender};
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Context as _;
 
-/// Starts `command` from a thread that never ends and waits for it there. The parent-death signal that the
-/// command asks for (`setpriv --pdeathsig`) is tied to the *thread* that started it, so a test's own thread
-/// would take the server down with it. `folders` are deleted when the child ends.
-pub(crate) fn run_for_ever(mut command: Command, folders: Vec<PathBuf>) -> anyhow::Result<u32> {
-    let (sender, receiver) = mpsc::channel();
+/// What the names of the servers' folders in the temporary folder begin with.
+const PREFIX: &str = "bosun-test-";
+/// Age after which a folder without a process id is taken for left behind.
+const UNBORN: Duration = Duration::from_secs(120);
+
+/// Runs a server with a folder of its own on a thread that never ends: a `mortal` server goes with the *thread* that
+/// started it, so a test's own thread would take it down. `run` gets the folder, starts the server, tells what its
+/// callers need to know about it and waits for its end.
+pub(crate) fn keep<T, F, R>(kind: &str, run: R) -> anyhow::Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = anyhow::Result<()>>,
+    R: FnOnce(PathBuf, SyncSender<T>) -> F + Send + 'static,
+{
+    sweep();
+    let folder = tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{kind}-"))
+        .tempdir()?
+        .keep();
+    let (ready, started) = mpsc::sync_channel(1);
+    let (failed, failure) = mpsc::sync_channel(1);
     std::thread::Builder::new()
-        .name("test-server".into())
+        .name(format!("test-{kind}"))
         .spawn(move || {
-            let mut child = match command.spawn() {
-                Ok(child) => {
-                    let _ = sender.send(Ok(child.id()));
-                    child
-                }
-                Err(error) => {
-                    let _ = sender.send(Err(error));
-                    return;
-                }
-            };
-            let _ = child.wait();
-            for folder in folders {
-                let _ = std::fs::remove_dir_all(folder);
+            let served = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(anyhow::Error::from)
+                .and_then(|runtime| runtime.block_on(run(folder.clone(), ready)));
+            if let Err(error) = served {
+                let _ = failed.send(error);
             }
+            let _ = std::fs::remove_dir_all(folder);
         })?;
-    receiver.recv()?.context("starting a server for the tests")
+    started.recv().map_err(|_| {
+        failure
+            .recv()
+            .unwrap_or_else(|_| anyhow::anyhow!("it ended at once"))
+    })
+}
+
+/// Deletes the folders of servers that are dead: a test process can't do it for itself at its end.
+fn sweep() {
+    for entry in std::fs::read_dir(std::env::temp_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let dead = match pid(&entry.path()) {
+            Ok(pid) => !Path::new("/proc").join(pid).exists(),
+            Err(_) => entry
+                .metadata()
+                .and_then(|metadata| metadata.modified())
+                .ok()
+                .and_then(|time| time.elapsed().ok())
+                .is_some_and(|age| age > UNBORN),
+        };
+        if dead {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The process id of the server of a folder; a folder without one may be just being made.
+fn pid(folder: &Path) -> anyhow::Result<String> {
+    let text = ["data/postmaster.pid", "nats.pid"]
+        .iter()
+        .find_map(|file| std::fs::read_to_string(folder.join(file)).ok())
+        .context("no process id")?;
+    let line = text.lines().next().context("no process id")?;
+    Ok(line.trim().to_owned())
 }

@@ -31,15 +31,18 @@ async fn an_agent_may_connect_once_it_is_allowed_and_speaks_on_its_own_subjects_
 -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let environment = Environment::new().await?;
-    let port = test_support::free_port()?;
+    let port = services::free_port("127.0.0.1")?;
     let mut server = services::Nats::start(services::nats::Options {
         dir: environment.path("nats"),
         address: "127.0.0.1".parse()?,
         port,
-        certificate: environment.path("server.pem"),
-        private_key: environment.path("server.key"),
-        client_ca: environment.path("ca.pem"),
+        tls: Some(services::nats::Tls {
+            certificate: environment.path("server.pem"),
+            private_key: environment.path("server.key"),
+            client_ca: environment.path("ca.pem"),
+        }),
         authorization_file: Some(environment.path("nats/authorization.json")),
+        mortal: false,
     })
     .await?;
     let url = format!("tls://127.0.0.1:{port}");

@@ -58,7 +58,7 @@ impl Environment {
             folder,
             database: TestDatabase::create().await?,
             bus: TestNats::start().await?,
-            port: test_support::free_port()?,
+            port: services::free_port("127.0.0.1")?,
             cpi: "/bin/false".into(),
         })
     }

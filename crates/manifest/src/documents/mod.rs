@@ -45,7 +45,7 @@ pub use network::{
 };
 pub use object::to_json;
 pub use problems::{Problem, Problems};
-pub use ruby::inspect;
+pub use ruby::{class as ruby_class, inspect};
 pub use runtime::RuntimeConfig;
 pub use top::{
     DeploymentManifest, Documents, OsVersion, ReleaseEntry, StemcellEntry, check_request,

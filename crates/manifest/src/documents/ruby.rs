@@ -42,7 +42,7 @@ pub(crate) fn shown(value: &Json) -> String {
 }
 
 /// The Ruby class of a value.
-pub(crate) fn class(value: &Json) -> &'static str {
+pub fn class(value: &Json) -> &'static str {
     match value {
         Json::Null => "NilClass",
         Json::Bool(true) => "TrueClass",

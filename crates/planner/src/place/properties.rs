@@ -1,7 +1,7 @@
 //! Binding properties: what the job's spec declares, with the operator's values or the defaults
 //! (releases-and-templates §13).
 
-use manifest::documents::Problem;
+use manifest::documents::{Problem, ruby_class};
 use serde_json::{Map, Value as Json};
 
 use crate::catalogue::Hash;
@@ -35,7 +35,7 @@ pub(crate) fn look_up<'a>(given: &'a Hash, name: &str) -> Result<Option<&'a Json
                     100,
                     format!(
                         "Property '{name}' expects a hash, but received '{}'",
-                        class(other)
+                        ruby_class(other)
                     ),
                 ));
             }
@@ -86,19 +86,6 @@ fn sorted(value: &Json) -> Json {
             .map(|k| (k.clone(), sorted(&map[k])))
             .collect(),
     )
-}
-
-fn class(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "NilClass",
-        Json::Bool(true) => "TrueClass",
-        Json::Bool(false) => "FalseClass",
-        Json::Number(n) if n.is_f64() => "Float",
-        Json::Number(_) => "Integer",
-        Json::String(_) => "String",
-        Json::Array(_) => "Array",
-        Json::Object(_) => "Hash",
-    }
 }
 
 #[cfg(test)]
