@@ -1,7 +1,7 @@
 //! Writing files so that a crash leaves the old or the new content, never half of it.
 
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use fs_err as fs;
@@ -12,24 +12,7 @@ use crate::error::{Context, Result, plain};
 
 /// Writes `content` beside `path` and renames it there. `mode` are the permission bits.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent).map_err(plain)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = parent.join(format!(".{name}.new"));
-    let written = (|| -> io::Result<()> {
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        options.options_mut().mode(mode);
-        let mut file = options.open(&temporary)?;
-        file.write_all(content)?;
-        fs::set_permissions(&temporary, std::fs::Permissions::from_mode(mode))?;
-        fs::rename(&temporary, path)
-    })();
-    written.map_err(plain)
+    durable::replace(path, content, durable::Mode::Is(mode)).map_err(plain)
 }
 
 /// [`replace`] with JSON.

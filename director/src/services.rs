@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_protocol::{AgentClient, LongTexts, NatsAgentClient};
 use async_trait::async_trait;
-use blobstore::signed::Secret;
+use blobstore::signed::SigningKey;
 use blobstore::{Blobstore, DavBlobstore, LocalBlobstore, S3Blobstore};
 use domain::BlobId;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ pub struct Services {
     pub store: Store,
     pub blobs: Arc<dyn Blobstore>,
     /// Verifies the `/signed/` URLs of a local blobstore.
-    pub blob_secret: Option<Secret>,
+    pub blob_secret: Option<SigningKey>,
     pub agents: Arc<dyn AgentClient>,
     pub cpis: Cpis,
     /// Renders job templates; starts Ruby when first asked.
@@ -80,7 +80,7 @@ impl Services {
             .blobstore
             .secret
             .as_ref()
-            .map(|secret| Secret::new(secret.reveal()));
+            .map(|secret| SigningKey::new(secret.expose()));
         let blobs = open_blobstore(&settings, blob_secret.clone())?;
         let bus = nats::connect(&settings.nats).await?;
         let authority = nats::Authority::start(&settings.nats, store.clone()).await?;
@@ -120,7 +120,7 @@ impl Services {
 
 fn open_blobstore(
     settings: &Settings,
-    secret: Option<Secret>,
+    secret: Option<SigningKey>,
 ) -> Result<Arc<dyn Blobstore>, blobstore::Error> {
     let options = settings.blobstore.options.clone();
     Ok(match settings.blobstore.provider.as_str() {
@@ -136,7 +136,8 @@ fn open_blobstore(
                 None => settings.data_dir.join("blobs"),
             };
             // Settings refuse a local blobstore without a secret.
-            let secret = secret.unwrap_or_else(|| Secret::new(uuid::Uuid::new_v4().to_string()));
+            let secret =
+                secret.unwrap_or_else(|| SigningKey::new(uuid::Uuid::new_v4().to_string()));
             let ca = serde_json::Value::Object(options)
                 .pointer("/tls/cert/ca")
                 .and_then(serde_json::Value::as_str)

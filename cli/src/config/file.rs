@@ -4,8 +4,6 @@
 use crate::error::{Error, Result, Within};
 use domain::Secret;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file as it was read, and where to write it.
@@ -178,26 +176,15 @@ impl Config {
         };
         let text =
             serde_yaml::to_string(&document).map_err(|error| Error::message(error.to_string()))?;
-        if let Some(folder) = self.path.parent() {
-            fs_err::create_dir_all(folder)?;
-        }
-        let new = self
-            .path
-            .with_extension(format!("new-{}", std::process::id()));
-        let mut file = fs_err::OpenOptions::new();
-        file.write(true).create(true).truncate(true);
-        file.options_mut().mode(0o600);
-        let mut file = file.open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs_err::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
-        fs_err::rename(&new, &self.path)?;
+        durable::replace(&self.path, text.as_bytes(), durable::Mode::Is(0o600))?;
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

@@ -199,18 +199,7 @@ impl State {
 
 /// Writes a file that only its owner may read. The old content stays until the new one is complete.
 pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let new = path.with_extension("new");
-    let _ = fs_err::remove_file(&new);
-    let mut file = std::fs::OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs_err::rename(&new, path)?;
+    durable::replace(path, text.as_bytes(), durable::Mode::Is(0o600))?;
     Ok(())
 }
 

@@ -88,16 +88,7 @@ pub(super) fn expand(path: &str) -> Result<String, Error> {
 
 /// Replaces a file's content at once: a reader sees the old or the new. A new file is the owner's alone.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
     // A symbolic link stays one.
     let target = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = target.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    if let Ok(former) = fs_err::metadata(&target) {
-        file.as_file().set_permissions(former.permissions())?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(&target).map_err(|error| error.error)?;
-    Ok(())
+    durable::replace(&target, text.as_bytes(), durable::Mode::KeepOr(0o600))
 }

@@ -3,7 +3,6 @@
 //! Everything carries a name made of ours (the bridge's, `vb…`), so it can be found and removed after a crash.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -280,6 +279,6 @@ pub fn mac_of(address: Ipv4Addr) -> String {
 
 /// The host's end of a pair: `vb` and 11 hex digits, within the kernel's 15 characters.
 pub fn host_interface(vm: &str, network: &str) -> String {
-    let digest = hex::encode(Sha256::digest(format!("{vm}\n{network}").as_bytes()));
-    format!("vb{}", &digest[..11])
+    let digest = domain::Digest::sha256(format!("{vm}\n{network}"));
+    format!("vb{}", &digest.hex()[..11])
 }

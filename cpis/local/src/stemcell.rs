@@ -1,9 +1,9 @@
 //! Stemcells: a gzipped tar of a root file system becomes a folder (`docs/spec/cpi.md` §11.2 item 1).
 
 use cpi::{CreateStemcell, Fault};
+use domain::{Digest, DigestAlgorithm};
 use flate2::read::MultiGzDecoder;
-use sha2::{Digest, Sha256};
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::Path;
 
 use crate::error::Error;
@@ -43,8 +43,8 @@ fn link(store: &Store, rootfs: &Path) -> Result<String, Error> {
         ))
         .into());
     }
-    let digest = hex::encode(Sha256::digest(rootfs.to_string_lossy().as_bytes()));
-    let cid = format!("light-{}", &digest[..32]);
+    let digest = Digest::sha256(&*rootfs.to_string_lossy());
+    let cid = format!("light-{}", &digest.hex()[..32]);
     let place = store.stemcell(&cid)?;
     fs_err::create_dir_all(&place)?;
     let link = place.join("rootfs");
@@ -79,16 +79,9 @@ pub fn delete(store: &Store, cid: &str) -> Result<(), Error> {
 }
 
 fn digest(image: &Path) -> Result<String, Error> {
-    let mut file = fs_err::File::open(image)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hex::encode(hasher.finalize()));
-        }
-        hasher.update(&buffer[..read]);
-    }
+    let digest = Digest::of_reader(DigestAlgorithm::Sha256, fs_err::File::open(image)?)
+        .map_err(std::io::Error::other)?;
+    Ok(digest.hex().to_owned())
 }
 
 fn unpack(image: &Path, to: &Path) -> Result<(), Error> {

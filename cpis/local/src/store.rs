@@ -255,18 +255,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
 
 /// Replaces a JSON file at once, and for good: it is on the disk when this returns.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    let part = path.with_extension("part");
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).write(true).truncate(true).mode(0o600);
-    let mut file = options.open(&part)?;
-    serde_json::to_writer_pretty(&mut file, value).map_err(std::io::Error::from)?;
-    file.flush()?;
-    file.sync_data()?;
-    fs_err::rename(&part, path)?;
+    let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from)?;
+    durable::replace(path, &text, durable::Mode::Is(0o600))?;
     Ok(())
 }

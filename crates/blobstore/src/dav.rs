@@ -8,7 +8,7 @@ use reqwest::Body;
 use serde_json::{Map, Value, json};
 
 use crate::http::{Call, client, object};
-use crate::signed::{self, Secret};
+use crate::signed::{self, SigningKey};
 use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
 
 /// Blobs on a DAV server.
@@ -18,7 +18,7 @@ pub struct DavBlobstore {
     host: String,
     user: Option<String>,
     password: Option<String>,
-    secret: Option<Secret>,
+    secret: Option<SigningKey>,
     options: Map<String, Value>,
 }
 
@@ -42,7 +42,7 @@ impl DavBlobstore {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             user: text("user"),
             password: text("password"),
-            secret: text("secret").map(Secret::new),
+            secret: text("secret").map(SigningKey::new),
             options,
         })
     }

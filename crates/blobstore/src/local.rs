@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
-use crate::signed::{self, Secret};
+use crate::signed::{self, SigningKey};
 use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
 
 /// Blobs in a folder of this machine.
 pub struct LocalBlobstore {
     folder: PathBuf,
     base_url: String,
-    secret: Secret,
+    secret: SigningKey,
     ca: Option<String>,
 }
 
@@ -27,7 +27,7 @@ impl LocalBlobstore {
     pub fn open(
         folder: impl Into<PathBuf>,
         base_url: impl Into<String>,
-        secret: Secret,
+        secret: SigningKey,
     ) -> Result<Self, Error> {
         let folder = folder.into();
         fs_err::create_dir_all(&folder).map_err(|error| Error::Options {

@@ -18,9 +18,9 @@ const CLOCK_SKEW: i64 = 600;
 
 /// The key of signed URLs. Not shown by anything.
 #[derive(Clone)]
-pub struct Secret(Vec<u8>);
+pub struct SigningKey(Vec<u8>);
 
-impl Secret {
+impl SigningKey {
     /// Wraps the configured text.
     pub fn new(secret: impl AsRef<[u8]>) -> Self {
         Self(secret.as_ref().to_vec())
@@ -42,7 +42,13 @@ pub fn path(id: &BlobId) -> String {
 }
 
 /// Makes the URL. `base` has no slash at its end.
-pub fn url(base: &str, secret: &Secret, method: Method, id: &BlobId, lifetime: Duration) -> String {
+pub fn url(
+    base: &str,
+    secret: &SigningKey,
+    method: Method,
+    id: &BlobId,
+    lifetime: Duration,
+) -> String {
     let path = path(id);
     let at = chrono::Utc::now().timestamp();
     let lifetime = lifetime.as_secs();
@@ -78,7 +84,7 @@ impl Query {
 }
 
 /// Whether a request has the permission that its URL claims, now. A URL for reading also permits HEAD.
-pub fn verify(secret: &Secret, method: Method, id: &BlobId, query: &Query) -> bool {
+pub fn verify(secret: &SigningKey, method: Method, id: &BlobId, query: &Query) -> bool {
     let now = chrono::Utc::now().timestamp();
     let Ok(lifetime) = i64::try_from(query.lifetime) else {
         return false;
@@ -104,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_signed_url_permits_its_method_on_its_object_until_it_ends() {
-        let (secret, id) = (Secret::new("key"), BlobId::new("1b9d6bcd"));
+        let (secret, id) = (SigningKey::new("key"), BlobId::new("1b9d6bcd"));
         let url = url(
             "https://d:25555",
             &secret,
@@ -119,7 +125,7 @@ mod tests {
         assert!(verify(&secret, Method::Head, &id, &query));
         assert!(!verify(&secret, Method::Put, &id, &query));
         assert!(!verify(&secret, Method::Get, &BlobId::new("other"), &query));
-        assert!(!verify(&Secret::new("other"), Method::Get, &id, &query));
+        assert!(!verify(&SigningKey::new("other"), Method::Get, &id, &query));
         let longer = Query {
             lifetime: 61,
             ..query.clone()
@@ -137,7 +143,7 @@ mod tests {
         // Computed with: printf 'GET0f/blob1700000000900' | openssl dgst -sha256 -hmac secret -binary | basenc --base64url
         let id = BlobId::new("blob");
         let path = path(&id);
-        let mac = Secret::new("secret").mac(Method::Get, &path, 1_700_000_000, 900);
+        let mac = SigningKey::new("secret").mac(Method::Get, &path, 1_700_000_000, 900);
         let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
         assert_eq!((path.as_str(), signature.as_str()), EXPECTED);
     }

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method as HttpMethod, StatusCode};
 use axum::response::{IntoResponse, Response};
-use blobstore::signed::Secret;
+use blobstore::signed::SigningKey;
 use blobstore::{Blobstore, DavBlobstore, Error, LocalBlobstore, Method, new_id};
 use domain::{BlobId, Digest, MultiDigest};
 use serde_json::json;
@@ -59,7 +59,7 @@ async fn keeps_its_promises(store: &dyn Blobstore) {
 #[tokio::test]
 async fn a_local_folder_keeps_its_promises_and_leaves_no_half_written_file() {
     let folder = tempfile::tempdir().unwrap();
-    let store = LocalBlobstore::open(folder.path(), "https://d/", Secret::new("s")).unwrap();
+    let store = LocalBlobstore::open(folder.path(), "https://d/", SigningKey::new("s")).unwrap();
     keeps_its_promises(&store).await;
     let broken = futures_util::stream::iter([Ok("a".into()), Err(std::io::Error::other("gone"))]);
     store

@@ -1,14 +1,15 @@
 //! Servers that live exactly as long as the test process.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, SyncSender};
 use std::time::Duration;
 
-use anyhow::Context as _;
-
 /// What the names of the servers' folders in the temporary folder begin with.
 const PREFIX: &str = "bosun-test-";
-/// Age after which a folder without a process id is taken for left behind.
+/// The file in such a folder that its process holds a lock on.
+const IN_USE: &str = "in-use";
+/// Age after which a folder that nobody has locked yet is taken for left behind.
 const UNBORN: Duration = Duration::from_secs(120);
 
 /// Runs a server with a folder of its own on a thread that never ends: a `mortal` server goes with the *thread* that
@@ -25,6 +26,7 @@ where
         .prefix(&format!("{PREFIX}{kind}-"))
         .tempdir()?
         .keep();
+    let lock = occupy(&folder)?;
     let (ready, started) = mpsc::sync_channel(1);
     let (failed, failure) = mpsc::sync_channel(1);
     std::thread::Builder::new()
@@ -39,6 +41,7 @@ where
                 let _ = failed.send(error);
             }
             let _ = std::fs::remove_dir_all(folder);
+            drop(lock);
         })?;
     started.recv().map_err(|_| {
         failure
@@ -47,7 +50,16 @@ where
     })
 }
 
-/// Deletes the folders of servers that are dead: a test process can't do it for itself at its end.
+/// Holds the lock that tells other processes that the folder is in use. The kernel lets go of it when this one ends.
+fn occupy(folder: &Path) -> std::io::Result<File> {
+    let (locking, locked) = (folder.join("in-use.new"), folder.join(IN_USE));
+    let lock = File::create(&locking)?;
+    lock.lock()?;
+    std::fs::rename(locking, locked)?;
+    Ok(lock)
+}
+
+/// Deletes the folders of processes that are dead: a test process can't do it for itself at its end.
 fn sweep() {
     for entry in std::fs::read_dir(std::env::temp_dir())
         .into_iter()
@@ -57,8 +69,8 @@ fn sweep() {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        let dead = match pid(&entry.path()) {
-            Ok(pid) => !Path::new("/proc").join(pid).exists(),
+        let dead = match File::open(entry.path().join(IN_USE)) {
+            Ok(lock) => lock.try_lock().is_ok(),
             Err(_) => entry
                 .metadata()
                 .and_then(|metadata| metadata.modified())
@@ -70,14 +82,4 @@ fn sweep() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-}
-
-/// The process id of the server of a folder; a folder without one may be just being made.
-fn pid(folder: &Path) -> anyhow::Result<String> {
-    let text = ["data/postmaster.pid", "nats.pid"]
-        .iter()
-        .find_map(|file| std::fs::read_to_string(folder.join(file)).ok())
-        .context("no process id")?;
-    let line = text.lines().next().context("no process id")?;
-    Ok(line.trim().to_owned())
 }

@@ -73,7 +73,7 @@ impl Authenticator {
             let hash = user.password_hash.clone();
             // Some 20 ms and 19 MiB: not on the threads that serve everyone.
             let right = tokio::task::spawn_blocking(move || {
-                PasswordHash::new(hash.reveal())
+                PasswordHash::new(hash.expose())
                     .is_ok_and(|hash| Argon2::default().verify_password(&password, &hash).is_ok())
             })
             .await
@@ -111,7 +111,7 @@ impl Authenticator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Hidden;
+    use domain::Secret;
 
     fn header(text: &str) -> http::HeaderValue {
         let encoded = base64::engine::general_purpose::STANDARD.encode(text);
@@ -122,7 +122,7 @@ mod tests {
     async fn the_right_password_names_the_user_and_all_else_names_nobody() {
         let users = [User {
             name: "ann".into(),
-            password_hash: Hidden::new(hash_password("se:cret").unwrap()),
+            password_hash: Secret::new(hash_password("se:cret").unwrap()),
             scopes: None,
         }];
         let known = Authenticator::new(&users);

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -28,28 +29,6 @@ pub enum Error {
     },
     #[error("{file}: {message}")]
     Invalid { file: String, message: String },
-}
-
-/// A text that no log or debug output may show.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct Hidden(String);
-
-impl Hidden {
-    pub fn new(text: impl Into<String>) -> Hidden {
-        Hidden(text.into())
-    }
-
-    /// The text itself, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("<hidden>")
-    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -125,7 +104,7 @@ pub struct KeyPair {
 #[serde(deny_unknown_fields)]
 pub struct Database {
     /// `postgres://user:password@host:port/name` (or with `?host=/socket/dir`).
-    pub url: Option<Hidden>,
+    pub url: Option<Secret<String>>,
     /// A file that holds the URL, for those who keep secrets out of settings.
     pub url_file: Option<PathBuf>,
     #[serde(default = "default_connections")]
@@ -162,7 +141,7 @@ pub struct NatsReload {
 pub struct User {
     pub name: String,
     /// PHC string of `bosun-director hash-password`.
-    pub password_hash: Hidden,
+    pub password_hash: Secret<String>,
     /// Absent: `["bosh.admin"]`.
     pub scopes: Option<Vec<String>>,
 }
@@ -196,7 +175,7 @@ pub struct Blobstore {
     /// How agents reach the director's `/signed/` URLs; default: `public_url`.
     pub agent_url: Option<String>,
     /// Key of signed URLs.
-    pub secret: Option<Hidden>,
+    pub secret: Option<Secret<String>>,
     pub secret_file: Option<PathBuf>,
 }
 
@@ -349,7 +328,7 @@ impl Settings {
             return Err("name is empty: it names the director in /info and in variables".into());
         }
         for user in &self.users {
-            argon2::password_hash::phc::PasswordHash::new(user.password_hash.reveal()).map_err(|_| {
+            argon2::password_hash::phc::PasswordHash::new(user.password_hash.expose()).map_err(|_| {
                 format!("users: the password_hash of '{}' is no hash; make one with bosun-director hash-password", user.name)
             })?;
         }
@@ -358,7 +337,7 @@ impl Settings {
 
     /// The database's URL. A secret.
     pub fn database_url(&self) -> &str {
-        self.database.url.as_ref().map_or("", Hidden::reveal)
+        self.database.url.as_ref().map_or("", |url| url.expose())
     }
 
     /// Base of the API's URLs as clients use them, without a slash at the end.
@@ -410,12 +389,16 @@ impl Settings {
     }
 }
 
-fn secret(key: &str, given: Option<Hidden>, file: Option<&Path>) -> Result<Hidden, String> {
+fn secret(
+    key: &str,
+    given: Option<Secret<String>>,
+    file: Option<&Path>,
+) -> Result<Secret<String>, String> {
     match (given, file) {
         (Some(_), Some(_)) => Err(format!("{key} and {key}_file are both given: keep one")),
         (Some(value), None) => Ok(value),
         (None, Some(file)) => fs_err::read_to_string(file)
-            .map(|text| Hidden::new(text.trim()))
+            .map(|text| Secret::new(text.trim().to_owned()))
             .map_err(|error| format!("{key}_file: {error}")),
         (None, None) => Err(format!("{key} (or {key}_file) is missing")),
     }

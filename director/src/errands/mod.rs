@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use planner::DeploymentPlan;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
-use sha1::Digest as _;
 
 use crate::compile;
 use crate::deploy::work::Work;
@@ -149,5 +148,5 @@ async fn state_hash(
         ));
     }
     parts.sort();
-    Ok(hex::encode(sha1::Sha1::digest(parts.concat().as_bytes())))
+    Ok(domain::Digest::sha1(parts.concat()).hex().to_owned())
 }

@@ -4,7 +4,7 @@
 //! `authorization_file` in the settings the server authorises by other means and nothing is written.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use agent_protocol::MbusCert;
@@ -140,7 +140,8 @@ impl Shared {
         if written.as_ref() == Some(&text) {
             return Ok(());
         }
-        replace(file, &text).map_err(Error::Write)?;
+        // The server may run as another user, and keeps reading what it could read before.
+        durable::replace(file, &text, durable::Mode::KeepOr(0o644)).map_err(Error::Write)?;
         // A server that is just restarting has no process to signal yet; it may have read the old file already.
         let mut told = self.reload();
         for _ in 0..RELOAD_TRIES {
@@ -180,22 +181,6 @@ impl Shared {
         )
         .map_err(|error| failed(format!("process {pid}: {error}")))
     }
-}
-
-/// Writes a file so that a reader sees the old or the new text, never a part.
-fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let mut new = tempfile::Builder::new()
-        .prefix(".authorization")
-        .tempfile_in(folder)?;
-    std::io::Write::write_all(&mut new, text)?;
-    // The server may run as another user, and keeps reading what it could read before.
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs_err::metadata(file).map_or(0o644, |old| old.permissions().mode() & 0o777);
-    new.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(mode))?;
-    new.persist(file).map_err(|error| error.error)?;
-    Ok(())
 }
 
 fn bootstrap_name(agent: &str) -> String {

@@ -118,8 +118,7 @@ pub async fn insert(
 }
 
 fn key_sha1(key: &str) -> String {
-    use sha1::Digest as _;
-    hex::encode(sha1::Sha1::digest(key.as_bytes()))
+    domain::Digest::sha1(key).hex().to_owned()
 }
 
 /// The row of an uploaded source package.

@@ -183,13 +183,12 @@ impl Bench {
             });
             let blob = self.put(job_archive(&spec)?).await?;
             let sha1 = {
-                use sha1::Digest as _;
                 let bytes = self
                     .services
                     .blobs
                     .get_bytes(&BlobId::new(blob.clone()), None)
                     .await?;
-                hex::encode(sha1::Sha1::digest(&bytes))
+                domain::Digest::sha1(&bytes).hex().to_owned()
             };
             let id: i64 = sqlx::query_scalar(
                 "insert into jobs (release_id, name, version, fingerprint, sha1, blob_id, spec)

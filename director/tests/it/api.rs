@@ -432,14 +432,14 @@ async fn a_task_is_started_followed_by_ranges_and_survives_sigkill_of_the_direct
 #[tokio::test(flavor = "multi_thread")]
 async fn signed_urls_let_an_agent_read_and_write_one_blob_without_a_password() -> anyhow::Result<()>
 {
-    use blobstore::signed::{Secret, url};
+    use blobstore::signed::{SigningKey, url};
     let environment = Environment::new().await?;
     let director = environment.director().await?;
     let id = domain::BlobId::new("11111111-2222-4333-8444-555555555555");
     let link = |method, secret: &str| {
         let full = url(
             &director.base,
-            &Secret::new(secret),
+            &SigningKey::new(secret),
             method,
             &id,
             std::time::Duration::from_secs(60),

@@ -394,8 +394,7 @@ fn bind_jobs(
 }
 
 fn digest(content: &Json) -> String {
-    use sha1::Digest;
-    hex::encode(sha1::Sha1::digest(content.to_string().as_bytes()))
+    domain::Digest::sha1(content.to_string()).hex().to_owned()
 }
 
 fn link_group_id(input: &PlanningInput, name: &str) -> String {

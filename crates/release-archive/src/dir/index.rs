@@ -106,11 +106,7 @@ fn load(path: &Path) -> Result<Builds, Problem> {
 }
 
 fn write(path: &Path, content: &str) -> Result<(), Problem> {
-    let folder = path.parent().unwrap_or(path);
-    fs_err::create_dir_all(folder)?;
-    let temporary = path.with_extension("yml.new");
-    fs_err::write(&temporary, content)?;
-    fs_err::rename(&temporary, path)?;
+    durable::replace(path, content.as_bytes(), durable::Mode::KeepOr(0o644))?;
     Ok(())
 }
 

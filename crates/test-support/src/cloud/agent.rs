@@ -291,8 +291,7 @@ async fn put(
     signed_url: Option<&Value>,
     content: Vec<u8>,
 ) -> Result<(String, String), String> {
-    use sha1::Digest as _;
-    let sha1 = hex::encode(sha1::Sha1::digest(&content));
+    let sha1 = domain::Digest::sha1(&content).hex().to_owned();
     let url = signed_url.and_then(Value::as_str).map(str::to_owned);
     let id = (cloud.put_blob)(url, content)
         .await

@@ -9,7 +9,6 @@ use planner::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use sha1::Digest as _;
 
 use super::bind::Bound;
 use super::observe;
@@ -93,7 +92,7 @@ fn director(work: &Work) -> DirectorFacts {
 /// Digests of what every agent is configured with; kept with each VM's row.
 pub fn fingerprints(work: &Work) -> Fingerprints {
     let services = &work.ctx.services;
-    let digest = |text: &str| hex::encode(sha1::Sha1::digest(text.as_bytes()));
+    let digest = |text: &str| domain::Digest::sha1(text).hex().to_owned();
     Fingerprints {
         trusted_certs: digest(&services.settings.trusted_certs),
         blobstore_config: digest(&services.blobs.agent_settings(false).to_string()),

@@ -1,7 +1,6 @@
 //! Keeping the archives of rendered templates that a plan hands to agents.
 
 use planner::{ArchiveRef, DeploymentPlan, Step};
-use sha1::Digest as _;
 
 use crate::deploy::work::Work;
 use crate::error::Error;
@@ -52,7 +51,7 @@ async fn upload(
     content: &str,
     bytes: Vec<u8>,
 ) -> Result<(String, String), Error> {
-    let sha1 = hex::encode(sha1::Sha1::digest(&bytes));
+    let sha1 = domain::Digest::sha1(&bytes).hex().to_owned();
     let id = blobstore::new_id();
     work.ctx
         .services
