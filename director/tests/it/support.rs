@@ -116,7 +116,8 @@ impl Environment {
 
     /// A second director of the environment: other data folder, other port.
     pub async fn second_director(&self) -> anyhow::Result<Director> {
-        self.director_as("second", test_support::free_port()?).await
+        self.director_as("second", services::free_port("127.0.0.1")?)
+            .await
     }
 
     async fn director_as(&self, name: &str, port: u16) -> anyhow::Result<Director> {
