@@ -24,15 +24,6 @@ const MOMENTS: [(usize, &[&str]); 10] = [
     (4, &["app_instances=2", "title=Nine"]),
 ];
 
-/// Looks at jobs sooner than the sample does.
-const WATCH: &str = "- type: replace
-  path: /update/canary_watch_time
-  value: 300-18000
-- type: replace
-  path: /update/update_watch_time
-  value: 300-18000
-";
-
 /// Locks of tasks, as opposed to the director's own duties.
 const LOCKS: &str =
     "select string_agg(name || ' ' || owner, ', ') from locks where name like 'lock:%'";
@@ -40,7 +31,6 @@ const LOCKS: &str =
 #[test]
 fn a_deploy_ends_done_whenever_the_director_is_killed() {
     let environment = Environment::ready();
-    fs_err::write(environment.scratch().join("watch.yml"), WATCH).expect("an own file");
     for (nth, (lines, variables)) in MOMENTS.into_iter().enumerate() {
         let last = nth + 1 == MOMENTS.len();
         deploy_and_kill(&environment, lines, variables, last);
@@ -52,8 +42,6 @@ fn a_deploy_ends_done_whenever_the_director_is_killed() {
 /// successor a few lines later. The command knows nothing of that: it follows the task to its end.
 fn deploy_and_kill(environment: &Environment, lines: usize, variables: &[&str], twice: bool) {
     let (manifest, file) = (manifest_path("guestbook.yml"), environment.variables());
-    let watch = environment.scratch().join("watch.yml");
-    let watch = watch.display().to_string();
     let (scale, title) = (
         manifest_path("ops/scale-app.yml"),
         manifest_path("ops/title.yml"),
@@ -69,8 +57,6 @@ fn deploy_and_kill(environment: &Environment, lines: usize, variables: &[&str], 
         &scale,
         "-o",
         &title,
-        "-o",
-        &watch,
     ];
     for variable in variables {
         arguments.extend(["-v", variable]);
