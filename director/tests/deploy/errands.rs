@@ -1,9 +1,10 @@
 //! Errands: on a VM made for the run, and on instances that are there.
 
 use serde_json::{Value as Json, json};
+use test_support::{Crash, Fault};
 
 use crate::Manifest;
-use crate::bench::{Bench, Ended};
+use crate::bench::{Bench, Ended, Inventory};
 
 async fn run(bench: &Bench, args: Json) -> (Ended, Vec<Json>) {
     let ended = bench.run("run_errand", args).await.unwrap();
@@ -116,4 +117,112 @@ async fn an_errand_by_job_name_runs_on_the_instances_that_are_chosen() {
         service.error()
     );
     bench.finish().await;
+}
+
+#[tokio::test]
+async fn the_task_of_an_errand_that_fails_ends_well_and_tells_its_exit_code() {
+    let bench = Bench::start().await.unwrap();
+    bench
+        .deploy(&Manifest::default().text())
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    let before = bench.audit().await.unwrap();
+    for (code, tally) in [
+        (1, "0 succeeded, 1 errored, 0 canceled"),
+        (143, "0 succeeded, 0 errored, 1 canceled"),
+    ] {
+        bench.cloud.world().errand_exit_code = code;
+        let (ended, results) = run(&bench, json!({"errand": "smoke"})).await;
+        assert_eq!(ended.done().unwrap().task.result.as_deref(), Some(tally));
+        assert_eq!(results[0]["exit_code"], code);
+        assert_eq!(bench.audit().await.unwrap(), before);
+    }
+    let failure = Fault::Error {
+        message: "no such errand".into(),
+        kind: cpi::FaultKind::CloudError,
+        ok_to_retry: false,
+    };
+    bench.cloud.break_next("run_errand", 1, failure);
+    let (ended, results) = run(&bench, json!({"errand": "smoke"})).await;
+    assert_eq!(ended.task.state, "error");
+    assert!(
+        ended.error().contains("no such errand"),
+        "{}",
+        ended.error()
+    );
+    assert_eq!(results, Vec::<Json>::new());
+    assert_eq!(
+        bench.audit().await.unwrap(),
+        before,
+        "the VM of a run that failed goes too"
+    );
+    bench.finish().await;
+}
+
+/// An errand that is cut off at its `n`-th call to the outside: how its task ends, how often it was begun, what is
+/// left. `None` when there are fewer calls.
+async fn cut_off(n: usize, when: Crash) -> Option<(String, String, usize, Inventory, Inventory)> {
+    let mut bench = Bench::start().await.unwrap();
+    let manifest = Manifest {
+        web: 0,
+        ..Manifest::default()
+    };
+    bench
+        .deploy(&manifest.text())
+        .await
+        .unwrap()
+        .done()
+        .unwrap();
+    let before = bench.audit().await.unwrap();
+    bench.cloud.take_calls();
+    let reached = bench.cloud.crash_at(n, when);
+    let task = bench
+        .queue_task("run_errand", json!({"errand": "smoke"}))
+        .await
+        .unwrap();
+    let call = tokio::select! {
+        call = reached => call.ok(),
+        _ = bench.ended(task) => None,
+    };
+    let Some(call) = call else {
+        bench.finish().await;
+        return None;
+    };
+    bench.crash();
+    bench.start_worker().await.unwrap();
+    let ended = bench
+        .ended(task)
+        .await
+        .unwrap_or_else(|error| panic!("{call:?} {when:?}: {error}"));
+    let begun = bench.cloud.take_calls();
+    let begun = begun.iter().filter(|call| call.method == "run_errand");
+    let begun = begun.count();
+    let after = bench.audit().await.unwrap();
+    let end = format!("{} {}", ended.task.state, ended.error());
+    bench.finish().await;
+    Some((call.method, end, begun, before, after))
+}
+
+#[tokio::test]
+async fn an_errand_survives_a_crash_at_every_call_but_its_own_and_never_leaves_its_vm() {
+    let mut cut = Vec::new();
+    for n in 1.. {
+        let when = [Crash::BeforeEffect, Crash::AfterEffect][n % 2];
+        let Some((method, end, begun, before, after)) = cut_off(n, when).await else {
+            break;
+        };
+        assert_eq!(after, before, "cut off at {n}, {method}");
+        assert_eq!(begun, 1, "cut off at {n}, {method}");
+        // Somebody else's program is not run twice: that it was cut off is told.
+        match method.as_str() {
+            "run_errand" => assert!(end.starts_with("error "), "{end}"),
+            _ => assert_eq!(end, "done ", "cut off at {n}, {method}"),
+        }
+        cut.push(method);
+    }
+    for method in ["create_vm", "apply", "run_errand", "delete_vm"] {
+        assert!(cut.iter().any(|cut| cut == method), "{cut:?}");
+    }
 }

@@ -146,6 +146,7 @@ async fn act(
         vms,
         disks,
         failing_jobs,
+        errand_exit_code,
         ..
     } = &mut *world;
     let vm = vms.get_mut(vm_cid).ok_or("VM is gone")?;
@@ -181,7 +182,8 @@ async fn act(
         "drain" => Ok(json!(0)),
         "run_script" => Ok(json!({})),
         "run_errand" => {
-            Ok(json!({"stdout": format!("ran {first}\n"), "stderr": "", "exit_code": 0}))
+            let stdout = format!("ran {first}\n");
+            Ok(json!({"stdout": stdout, "stderr": "", "exit_code": *errand_exit_code}))
         }
         "ssh" if first == "setup" => Ok(
             json!({"command": "setup", "status": "success", "ip": "127.0.0.1", "host_public_key": "ssh-rsa fake"}),

@@ -16,6 +16,8 @@ pub struct World {
     pub mute_new_agents: bool,
     pub failing_jobs: BTreeSet<String>,
     pub failing_packages: BTreeSet<String>,
+    /// What every errand ends with.
+    pub errand_exit_code: i64,
     pub(super) faults: Faults,
 }
 
