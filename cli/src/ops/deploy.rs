@@ -6,7 +6,7 @@ use super::upload_release;
 use crate::commands::DeployArgs;
 use crate::error::{Error, Result, Within};
 use crate::ui::{Tone, Ui};
-use director_client::{ConfigListFilter, DiffLine, OutputKind, UpdateOptions};
+use director_client::{ConfigListFilter, DiffLine, UpdateOptions};
 use manifest::yaml::Dialect;
 use serde_yaml::Value;
 
@@ -50,7 +50,7 @@ pub async fn deploy(session: &Session, mut args: DeployArgs) -> Result<()> {
     if let Err(error) = &done
         && args.vars_ops.ops_files.is_empty()
         && args.path != "-"
-        && let Some(place) = place_of_fault(session, error, &args.path).await
+        && let Some(place) = place_of_fault(session, error, &args.path)
     {
         session.ui.error_line(place);
     }
@@ -58,17 +58,11 @@ pub async fn deploy(session: &Session, mut args: DeployArgs) -> Result<()> {
 }
 
 /// Where in the manifest's file the fault is for which the director ended the task.
-async fn place_of_fault(
-    session: &Session,
-    error: &director_client::Error,
-    path: &str,
-) -> Option<String> {
+fn place_of_fault(session: &Session, error: &director_client::Error, path: &str) -> Option<String> {
     let id = error.failed_task()?.into();
-    let output = session.client.task_output(id, OutputKind::Event).await;
-    let output = output.ok()?;
-    let output = String::from_utf8_lossy(&output);
+    let told = session.reporter.error_of(id)?;
     let text = crate::interpolate::read_template(path).ok()?;
-    let line = line_of_fault(output.lines().last()?, &text)?;
+    let line = line_of_fault(&told, &text)?;
     Some(format!("\nThe fault is at {path}:{line}"))
 }
 

@@ -118,6 +118,17 @@ impl TaskReporter {
         self
     }
 
+    /// The error with which a task ended, when its events were followed.
+    pub fn error_of(&self, id: TaskId) -> Option<String> {
+        let state = self.lock();
+        let events = &state.tasks.get(&id)?.events;
+        events
+            .iter()
+            .rev()
+            .find_map(|event| event.error.as_ref())
+            .map(|error| error.message.clone())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|lock| lock.into_inner())
     }
