@@ -258,16 +258,41 @@ pub trait AgentClient: Send + Sync {
         tolerate_unknown(self.call(to, "run_script", arguments).await)
     }
 
-    /// Runs an errand and waits for its end; a cancelled one is told so and still gives its result.
+    /// Starts an errand. Returns the agent's task, to be asked about by [`AgentClient::errand_result`].
+    async fn start_errand(&self, to: &Target, name: Option<&str>) -> Result<String, Error> {
+        let arguments = name.map(|name| json!(name)).into_iter().collect();
+        let patience = Patience::for_method("run_errand");
+        match self.exchange(to, "run_errand", arguments, patience).await? {
+            Reply::Running(task) => Ok(task.agent_task_id),
+            Reply::Done(_) => Err(unexpected(to, "run_errand", "not a task")),
+            Reply::Exception(exception) => Err(Error::Remote {
+                method: "run_errand".into(),
+                message: exception.message,
+            }),
+        }
+    }
+
+    /// Waits for the end of a started errand; a cancelled one is told so and still gives its result. May be asked
+    /// again, by another director process too.
+    async fn errand_result(
+        &self,
+        to: &Target,
+        task: &str,
+        cancel: Option<&CancellationToken>,
+    ) -> Result<ErrandResult, Error> {
+        let value = self.wait_for_task(to, "run_errand", task, cancel).await?;
+        decode(to, "run_errand", value)
+    }
+
+    /// Runs an errand and waits for its end.
     async fn run_errand(
         &self,
         to: &Target,
         name: Option<&str>,
         cancel: Option<&CancellationToken>,
     ) -> Result<ErrandResult, Error> {
-        let arguments = name.map(|name| json!(name)).into_iter().collect();
-        let value = call_cancellable(self, to, "run_errand", arguments, cancel).await?;
-        decode(to, "run_errand", value)
+        let task = self.start_errand(to, name).await?;
+        self.errand_result(to, &task, cancel).await
     }
 
     /// Compiles a package from blob to blob.

@@ -44,7 +44,9 @@ pub enum StepKind {
     MigrateDisk,
     Shutdown,
     CompilePackage,
+    /// Starting one; its end is [`StepKind::AwaitErrand`].
     RunErrand,
+    AwaitErrand,
     FetchLogs,
     // The director's rows and blobs.
     RenderTemplates,
@@ -92,7 +94,8 @@ impl StepKind {
             }
             // A reboot that happened shows in nothing; a second one does no more harm than the first.
             K::RebootVm => Interrupted::Repeat,
-            // An errand is somebody else's program: running it twice may, say, migrate a database twice.
+            // An errand is somebody else's program: starting it twice may, say, migrate a database twice. One that is
+            // known to have been started goes on in the agent and can be waited for again.
             K::RunErrand => Interrupted::Surface,
             K::DeleteNetwork
             | K::DeleteStemcell
@@ -117,6 +120,7 @@ impl StepKind {
             | K::MountDisk
             | K::UnmountDisk
             | K::Shutdown
+            | K::AwaitErrand
             | K::FetchLogs
             | K::RenderTemplates
             | K::StoreTemplates

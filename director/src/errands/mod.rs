@@ -1,8 +1,9 @@
 //! Running errands (manifests-and-planning §5.10, director-api §13.1): a job's `bin/run` on instances that are
 //! there, or an errand group that gets its VM for the run.
 //!
-//! The task engine calls [`RunErrand`]. An errand is run at most once per task: one that was cut off with its
-//! director is reported, not repeated. The VM of an errand group goes whatever happened, unless it shall stay.
+//! The task engine calls [`RunErrand`]. An errand is run at most once per task: the next worker waits for one
+//! that was started; one of which nobody knows whether it was started is reported, not repeated. The VM of
+//! an errand group goes whatever happened, unless it shall stay.
 
 mod choose;
 mod perform;

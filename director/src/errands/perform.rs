@@ -167,10 +167,16 @@ async fn run(
         }
     };
     let key = format!("{}/errand", target.uuid);
+    let started = work.ctx.step(&key, StepKind::RunErrand, |_| async {
+        let started = work.agents().start_errand(to, job).await;
+        started.map_err(agents::failed)
+    });
+    let task: String = started.await?;
+    let key = format!("{}/errand_result", target.uuid);
     work.ctx
-        .step(&key, StepKind::RunErrand, |_| async {
+        .step(&key, StepKind::AwaitErrand, |_| async {
             let stop = CancellationToken::new();
-            let asked = work.agents().run_errand(to, job, Some(&stop));
+            let asked = work.agents().errand_result(to, &task, Some(&stop));
             tokio::pin!(asked);
             // A cancelled errand is told so and still gives its result.
             let result = tokio::select! {

@@ -72,11 +72,23 @@ async fn drive(
     runner::failures(&outcomes)
 }
 
-/// Resolves at Ctrl-C, when the command is not interactive: there ssh itself gets the key.
+/// Resolves at Ctrl-C, at the loss of the terminal and when asked to end, if the command is not interactive (there ssh
+/// itself gets the key): what was set up on the other side is then cleaned up.
 pub async fn interrupted(watch: bool) {
-    if !watch || tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    use tokio::signal::unix::{SignalKind, signal};
+    if watch
+        && let Ok(mut interrupt) = signal(SignalKind::interrupt())
+        && let Ok(mut hangup) = signal(SignalKind::hangup())
+        && let Ok(mut terminate) = signal(SignalKind::terminate())
+    {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
     }
+    std::future::pending::<()>().await;
 }
 
 pub fn label(host: &SshHost) -> String {
