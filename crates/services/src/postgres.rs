@@ -18,6 +18,8 @@ const SOCKET_PATH_LIMIT: usize = 107;
 /// The superuser of a cluster made here.
 const SUPERUSER: &str = "bosun";
 const PACKAGE: &str = "postgresql";
+/// For a dead server to be taken off the process table.
+const REAPED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where a cluster lives and how it runs.
 #[derive(Debug, Clone)]
@@ -272,6 +274,11 @@ async fn stop_left_over(data: &Path) {
     else {
         return;
     };
+    // One that was killed a moment ago may still wait for its parent's notice. Postgres would take it for running.
+    let until = tokio::time::Instant::now() + REAPED_WITHIN;
+    while process::is_zombie(pid) && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let command = fs_err::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let ours = String::from_utf8_lossy(&command).contains(&*data.to_string_lossy());
     if ours && process::stop_pid(pid, Signal::SIGINT, Duration::from_secs(30)).await {

@@ -183,3 +183,11 @@ pub async fn stop_pid(pid: i32, signal: Signal, limit: Duration) -> bool {
     }
     true
 }
+
+/// Whether a process has ended and its parent has not noticed yet.
+pub(crate) fn is_zombie(pid: i32) -> bool {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in brackets may hold anything.
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
