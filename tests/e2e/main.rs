@@ -8,4 +8,5 @@ mod crash;
 mod faulty;
 mod guestbook;
 mod plain;
+mod restart;
 mod secrets;
