@@ -139,9 +139,19 @@ fn hint(error: &director_client::Error) -> Option<&'static str> {
 }
 
 impl From<release_archive::Problem> for Error {
-    /// A problem's text is a whole tree already.
     fn from(problem: release_archive::Problem) -> Self {
-        Error::Message(problem.to_string())
+        use release_archive::problem::Causes;
+        let (text, causes) = problem.into_parts();
+        let source = match causes {
+            Causes::None => return Error::Message(text),
+            Causes::One(cause) => Error::from(*cause),
+            Causes::Many(causes) => Error::Several(causes.into_iter().map(Into::into).collect()),
+        };
+        if text.is_empty() {
+            source
+        } else {
+            source.within(text)
+        }
     }
 }
 

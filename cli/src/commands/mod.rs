@@ -1,6 +1,7 @@
 //! What can be typed: one clap definition per command, in the names, aliases and flags of the original
 //! (spec cli §1, §11). What a command does is in `ops`.
 
+mod authoring;
 mod configs;
 mod deployments;
 mod environment;
@@ -13,6 +14,7 @@ pub mod slugs;
 mod ssh;
 mod tasks;
 
+pub use authoring::*;
 pub use configs::*;
 pub use deployments::*;
 pub use environment::*;
@@ -150,6 +152,8 @@ pub enum Command {
     DeleteStemcell(DeleteStemcellArgs),
     /// Display a local stemcell's metadata
     InspectLocalStemcell(InspectLocalStemcellArgs),
+    /// Write a stemcell with another name, version, image or properties
+    RepackStemcell(RepackStemcellArgs),
 
     // --- releases
     /// List releases
@@ -170,6 +174,36 @@ pub enum Command {
     DeleteRelease(DeleteReleaseArgs),
     /// Export a compiled release to a tarball
     ExportRelease(ExportReleaseArgs),
+
+    // --- release authors
+    /// Start a release folder
+    InitRelease(InitReleaseArgs),
+    /// Delete what was built and downloaded in a release folder
+    ResetRelease(ReleaseDirArgs),
+    /// Make an empty job
+    GenerateJob(GenerateArgs),
+    /// Make an empty package
+    GeneratePackage(GenerateArgs),
+    /// Take a package over from another release folder
+    VendorPackage(VendorPackageArgs),
+    /// Make a final release of a release tarball
+    FinalizeRelease(FinalizeReleaseArgs),
+    /// Write a release tarball with SHA-1 digests
+    #[command(name = "sha1ify-release")]
+    Sha1ifyRelease(RedigestReleaseArgs),
+    /// Write a release tarball with SHA-256 digests
+    #[command(name = "sha2ify-release")]
+    Sha2ifyRelease(RedigestReleaseArgs),
+    /// List the blobs of a release folder
+    Blobs(ReleaseDirArgs),
+    /// Add a blob
+    AddBlob(AddBlobArgs),
+    /// Remove a blob
+    RemoveBlob(RemoveBlobArgs),
+    /// Download blobs that are missing or wrong
+    SyncBlobs(ReleaseDirArgs),
+    /// Upload blobs to the release's blobstore
+    UploadBlobs(ReleaseDirArgs),
 
     // --- configs
     /// Show a config

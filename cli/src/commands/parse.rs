@@ -239,6 +239,8 @@ fn go_type(flag: &Arg) -> &'static str {
         "stemcell" => "boshdir.OSVersionSlug",
         "recreate-vms-created-before" | "vms-created-before" => "opts.TimestampArg",
         "header" => "[]opts.CurlHeader",
+        "version" => "opts.VersionArg",
+        "tarball" => "opts.FileArg",
         "parallel" | "recent" | "num" => "int",
         _ => "string",
     }
@@ -329,7 +331,7 @@ mod tests {
             problem(&["vms", "-d"]),
             "expected argument for flag `-d, --deployment'"
         );
-        assert!(problem(&["-n"]).starts_with("Please specify one command of: alias-env, "));
+        assert!(problem(&["-n"]).starts_with("Please specify one command of: add-blob, "));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! Arguments of the stemcell and release commands.
 
-use super::slugs::{NameVersion, ReleaseOrSeries, operating_system, release, stemcell};
+use super::slugs::{
+    NameVersion, ReleaseOrSeries, operating_system, output_file, release, stemcell,
+};
 use clap::Args;
+use domain::version::Version;
+use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct UploadStemcellArgs {
@@ -67,8 +71,8 @@ pub struct UploadReleaseArgs {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Version, to skip the upload of a known one
-    #[arg(long, value_name = "VERSION")]
-    pub version: Option<String>,
+    #[arg(long, value_name = "VERSION", value_parser = Version::parse)]
+    pub version: Option<Version>,
     /// Digest of a remote release
     #[arg(long, value_name = "DIGEST")]
     pub sha1: Option<String>,
@@ -89,8 +93,8 @@ pub struct CreateReleaseArgs {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Release version
-    #[arg(long, value_name = "VERSION")]
-    pub version: Option<String>,
+    #[arg(long, value_name = "VERSION", value_parser = Version::parse)]
+    pub version: Option<Version>,
     /// Use a version with the current time
     #[arg(long)]
     pub timestamp_version: bool,
@@ -98,8 +102,8 @@ pub struct CreateReleaseArgs {
     #[arg(long = "final")]
     pub is_final: bool,
     /// Write the release as a tarball
-    #[arg(long, value_name = "PATH")]
-    pub tarball: Option<String>,
+    #[arg(long, value_name = "PATH", value_parser = output_file)]
+    pub tarball: Option<PathBuf>,
     /// Accept uncommitted changes
     #[arg(long)]
     pub force: bool,

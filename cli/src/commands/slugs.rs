@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// A bad argument, in the original's words.
@@ -119,6 +120,17 @@ pub fn stemcell(text: &str) -> Result<NameVersion, BadArgument> {
 /// Parses `os/version`.
 pub fn operating_system(text: &str) -> Result<NameVersion, BadArgument> {
     name_version("OS", text)
+}
+
+/// The path of a file to be written, `~` replaced.
+pub fn output_file(text: &str) -> Result<PathBuf, BadArgument> {
+    let path = crate::config::expand(text)
+        .and_then(|path| Ok(std::path::absolute(path)?))
+        .or_else(|error| bad(format!("Checking file path: {}", error.flat())))?;
+    if path.is_dir() {
+        return bad("Path must not be directory".to_owned());
+    }
+    Ok(path)
 }
 
 /// A release in all versions or in one.

@@ -5,7 +5,7 @@ mod file;
 mod variables;
 
 pub use file::Config;
-pub use variables::{Paths, boolean, home, optional, proxy};
+pub use variables::{Paths, boolean, expand, home, optional, proxy};
 
 use crate::commands::Globals;
 use crate::error::{Error, Result};

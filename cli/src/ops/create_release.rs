@@ -3,13 +3,12 @@
 
 use super::Context;
 use crate::commands::{CreateReleaseArgs, InspectLocalReleaseArgs};
-use crate::config::{Paths, home};
-use crate::error::{Error, Result};
+use crate::config::{Paths, Settings, expand, home};
+use crate::error::Result;
 use crate::ui::{Sort, Table, Ui, Value};
-use domain::version::Version;
 use release_archive::{CreateOptions, Event, Progress, Release, ReleaseDir, ReleaseManifest};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Prints what a build does, a line each.
@@ -18,44 +17,46 @@ pub struct BuildLines<'a>(pub &'a Ui);
 impl Progress for BuildLines<'_> {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Warning(text) => self.0.error_line(text),
+            Event::Warning(_)
+            | Event::BlobFailedDownloading { .. }
+            | Event::BlobFailedUploading { .. }
+            | Event::FailedAddingRelease { .. } => self.0.error_line(event.to_string()),
+            // compat: these are followed by an empty line.
+            Event::FailedAdding { .. }
+            | Event::FailedUploading { .. }
+            | Event::FailedDownloading { .. } => self.0.error_line(format!("{event}\n")),
+            Event::AddedRelease { .. } => self.0.line(event.to_string()),
             event => self.0.begin_line(format!("{event}\n")),
         }
     }
 }
 
 /// Opens a release folder with the user's cache of archives.
-pub fn open_dir(dir: &Path) -> Result<ReleaseDir> {
-    Ok(ReleaseDir::open(
-        std::path::absolute(dir)?,
-        home()?.join(".bosh/cache"),
-    ))
+pub fn open_dir(settings: &Settings, dir: &str) -> Result<ReleaseDir> {
+    let cache = home()?.join(".bosh/cache");
+    let dir = std::path::absolute(expand(dir)?)?;
+    // Without a `.` at its end, which the name of a new release would be taken from.
+    let dir: PathBuf = dir.components().collect();
+    Ok(ReleaseDir::open(dir, cache).at_once(settings.parallel))
 }
 
 pub async fn create(context: &Context, args: CreateReleaseArgs) -> Result<()> {
-    let dir = open_dir(Path::new(&args.dir))?;
+    let dir = open_dir(&context.settings, &args.dir)?;
     let mut lines = BuildLines(&context.ui);
     let release = match &args.manifest {
-        Some(path) => dir.release_of(Path::new(path), &mut lines)?,
+        Some(path) => dir.release_of(&expand(path)?, &mut lines)?,
         None => {
             let timestamp = args.timestamp_version.then(|| {
                 SystemTime::now()
                     .duration_since(UNIX_EPOCH)
                     .map_or(0, |since| since.as_secs())
             });
-            let version = args
-                .version
-                .as_deref()
-                .map(Version::parse)
-                .transpose()
-                .map_err(|error| Error::message(error.to_string()))?;
             let options = CreateOptions {
                 name: args.name.clone(),
-                version,
+                version: args.version.clone(),
                 timestamp,
                 force: args.force,
                 finish: args.is_final,
-                parallel: context.settings.parallel,
             };
             dir.create_release(&options, &mut lines)?
         }
@@ -64,7 +65,7 @@ pub async fn create(context: &Context, args: CreateReleaseArgs) -> Result<()> {
     if let Some(template) = &args.tarball {
         let path = release_archive::dir::tarball_path(template, &release.manifest)?;
         release.write_tarball(&path, &BTreeSet::new())?;
-        archive = Some(std::path::absolute(path)?);
+        archive = Some(path);
     }
     print_release(&context.ui, &release.manifest, archive);
     Ok(())
@@ -79,7 +80,8 @@ pub fn inspect_local(context: &Context, args: InspectLocalReleaseArgs) -> Result
     Ok(())
 }
 
-fn print_release(ui: &Ui, manifest: &ReleaseManifest, archive: Option<PathBuf>) {
+/// The tables about a release.
+pub fn print_release(ui: &Ui, manifest: &ReleaseManifest, archive: Option<PathBuf>) {
     let mut summary = Table::record("");
     summary.cell("Name", manifest.name.as_str());
     summary.cell("Version", manifest.version.as_str());
@@ -107,12 +109,16 @@ fn print_release(ui: &Ui, manifest: &ReleaseManifest, archive: Option<PathBuf>) 
             ]
         })
         .collect();
-    let mut packages = match &manifest.compiled_packages {
-        Some(_) => Table::new(
+    let has_compiled = manifest
+        .compiled_packages
+        .as_ref()
+        .is_some_and(|compiled| !compiled.is_empty());
+    let mut packages = match has_compiled {
+        true => Table::new(
             "packages",
-            &["Package", "Digest", "OS", "OS Version", "Dependencies"],
+            &["Package", "Digest", "Dependencies", "OS", "OS Version"],
         ),
-        None => Table::new("packages", &["Package", "Digest", "Dependencies"]),
+        false => Table::new("packages", &["Package", "Digest", "Dependencies"]),
     }
     .sorted(&[Sort::Up(0)]);
     let compiled = manifest.compiled_packages.iter().flatten();
@@ -126,13 +132,13 @@ fn print_release(ui: &Ui, manifest: &ReleaseManifest, archive: Option<PathBuf>) 
                 format!("{}/{}", package.name, package.fingerprint).into(),
                 package.digest.as_str().into(),
             ];
-            if manifest.is_compiled() {
+            row.push(Value::list(&package.dependencies));
+            if has_compiled {
                 let (os, version) = stemcell
                     .and_then(|stemcell| stemcell.split_once('/'))
                     .unwrap_or_default();
                 row.extend([os.into(), version.into()]);
             }
-            row.push(Value::list(&package.dependencies));
             row
         })
         .collect();

@@ -211,6 +211,7 @@ async fn upload_one(session: &Session, release: &mut Value, fix: bool) -> Result
         .and_then(|stemcell| Some((field(stemcell, "os")?, field(stemcell, "version")?)));
     let request = upload_release::Upload {
         url,
+        dir: ".".to_owned(),
         name: Some(name.clone()),
         version: Some(version.clone()),
         sha1: field(release, "sha1"),

@@ -1,6 +1,7 @@
 //! What the commands do. One file per noun; each function takes the session and its arguments, prints
 //! through the session's `Ui` and returns the error to show.
 
+mod blobs;
 mod cloud_check;
 mod configs;
 mod create_release;
@@ -15,10 +16,13 @@ mod instances;
 mod local;
 mod login;
 mod logs;
+mod release_dir;
 mod releases;
+mod repack_stemcell;
 mod session;
 mod ssh;
 mod state;
+mod stemcell_manifest;
 mod stemcells;
 mod tasks;
 mod template;
@@ -28,6 +32,7 @@ pub use session::{Context, Session};
 
 use crate::commands::{Cli, Command};
 use crate::error::Result;
+use domain::DigestAlgorithm;
 
 /// Carries a command out.
 pub async fn run(context: &Context, cli: Cli) -> Result<()> {
@@ -65,6 +70,25 @@ pub async fn run(context: &Context, cli: Cli) -> Result<()> {
         Command::ExportRelease(args) => {
             releases::export(&context.connect_deployment().await?, args).await
         }
+
+        Command::InitRelease(args) => release_dir::init(context, args),
+        Command::ResetRelease(args) => release_dir::reset(context, args),
+        Command::GenerateJob(args) => release_dir::generate_job(context, args),
+        Command::GeneratePackage(args) => release_dir::generate_package(context, args),
+        Command::VendorPackage(args) => release_dir::vendor_package(context, args),
+        Command::FinalizeRelease(args) => release_dir::finalize(context, args),
+        Command::Sha1ifyRelease(args) => {
+            release_dir::redigest(context, args, DigestAlgorithm::Sha1)
+        }
+        Command::Sha2ifyRelease(args) => {
+            release_dir::redigest(context, args, DigestAlgorithm::Sha256)
+        }
+        Command::Blobs(args) => blobs::list(context, args),
+        Command::AddBlob(args) => blobs::add(context, args),
+        Command::RemoveBlob(args) => blobs::remove(context, args),
+        Command::SyncBlobs(args) => blobs::sync(context, args),
+        Command::UploadBlobs(args) => blobs::upload(context, args),
+        Command::RepackStemcell(args) => repack_stemcell::repack(args),
 
         Command::Config(args) => configs::show(&context.connect().await?, args).await,
         Command::Configs(args) => configs::list(&context.connect().await?, args).await,

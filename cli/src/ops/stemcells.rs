@@ -1,5 +1,6 @@
 //! Stemcells (spec cli §11).
 
+use super::stemcell_manifest::StemcellManifest;
 use super::{Context, Session};
 use crate::commands::{DeleteStemcellArgs, InspectLocalStemcellArgs, UploadStemcellArgs};
 use crate::error::{Error, Result, Within};
@@ -43,7 +44,7 @@ pub async fn upload(session: &Session, args: UploadStemcellArgs) -> Result<()> {
         (args.name, args.version)
     } else {
         let manifest = read_manifest(Path::new(path)).within(|| "Retrieving stemcell info")?;
-        (manifest.name, manifest.version)
+        (manifest.text("name"), manifest.text("version"))
     };
     if !args.fix && !session.client.stemcell_needed(&name, &version).await? {
         session
@@ -81,23 +82,14 @@ pub fn inspect_local(context: &Context, args: InspectLocalStemcellArgs) -> Resul
     let header = ["Name", "OS", "Version", "Infrastructure", "Hypervisor"];
     let mut table = Table::new("stemcell-metadata", &header);
     table.rows = vec![vec![
-        manifest.name.into(),
-        manifest.operating_system.into(),
-        manifest.version.into(),
-        manifest.infrastructure.into(),
-        manifest.hypervisor.into(),
+        manifest.text("name").into(),
+        manifest.text("operating_system").into(),
+        manifest.text("version").into(),
+        manifest.cloud_property("infrastructure", "unknown").into(),
+        manifest.cloud_property("hypervisor", "-").into(),
     ]];
     context.ui.table(table);
     Ok(())
-}
-
-/// What `stemcell.MF` says that the CLI uses.
-struct StemcellManifest {
-    name: String,
-    version: String,
-    operating_system: String,
-    infrastructure: String,
-    hypervisor: String,
 }
 
 /// Finds `stemcell.MF`, the first file of a well-made stemcell: the image behind it is not read.
@@ -121,41 +113,11 @@ fn read_manifest(path: &Path) -> Result<StemcellManifest> {
         if is_manifest {
             let mut text = String::new();
             entry.read_to_string(&mut text).map_err(broken)?;
-            return parse_manifest(&text);
+            return StemcellManifest::parse(&text);
         }
     }
     Err(Error::message(format!(
         "Expected a file stemcell.MF in '{}'; is it a stemcell?",
         path.display()
     )))
-}
-
-fn parse_manifest(text: &str) -> Result<StemcellManifest> {
-    let document: serde_yaml::Value = serde_yaml::from_str(text)
-        .map_err(|error| Error::message(error.to_string()))
-        .within(|| "Parsing stemcell manifest")?;
-    // Versions may be written as numbers.
-    let field = |value: &serde_yaml::Value, key: &str| match value.get(key) {
-        Some(serde_yaml::Value::String(text)) => text.clone(),
-        Some(serde_yaml::Value::Number(number)) => number.to_string(),
-        _ => String::new(),
-    };
-    let properties = document
-        .get("cloud_properties")
-        .cloned()
-        .unwrap_or_default();
-    let or = |text: String, default: &str| {
-        if text.is_empty() {
-            default.to_owned()
-        } else {
-            text
-        }
-    };
-    Ok(StemcellManifest {
-        name: field(&document, "name"),
-        version: field(&document, "version"),
-        operating_system: field(&document, "operating_system"),
-        infrastructure: or(field(&properties, "infrastructure"), "unknown"),
-        hypervisor: or(field(&properties, "hypervisor"), "-"),
-    })
 }

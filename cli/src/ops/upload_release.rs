@@ -14,7 +14,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One release to get onto the director.
 pub struct Upload {
+    /// Empty for the newest release of `dir`.
     pub url: String,
+    /// The release folder whose indexes say where archives are.
+    pub dir: String,
     pub name: Option<String>,
     pub version: Option<String>,
     pub sha1: Option<String>,
@@ -34,18 +37,11 @@ impl Upload {
 }
 
 pub async fn upload(session: &Session, args: UploadReleaseArgs) -> Result<()> {
-    let Some(url) = args.url else {
-        let release = newest(session, Path::new(&args.dir), &args.name, &args.version)?;
-        let options = UploadReleaseOptions {
-            rebase: args.rebase,
-            fix: args.fix,
-        };
-        return send(session, &release, options).await;
-    };
     let request = Upload {
-        url,
+        url: args.url.unwrap_or_default(),
+        dir: args.dir,
         name: args.name,
-        version: args.version,
+        version: args.version.map(|version| version.to_string()),
         sha1: args.sha1,
         stemcell: args.stemcell.map(|slug| (slug.name, slug.version)),
         rebase: args.rebase,
@@ -75,13 +71,15 @@ pub async fn upload_known(session: &Session, request: Upload) -> Result<()> {
             .await?;
         return Ok(());
     }
-    let path = Path::new(url.strip_prefix("file://").unwrap_or(url));
-    if path.is_dir() {
-        let release = newest(session, path, &request.name, &request.version)?;
+    let url = url.strip_prefix("file://").unwrap_or(url);
+    if url.is_empty() || Path::new(url).is_dir() {
+        let dir = if url.is_empty() { &request.dir } else { url };
+        let release = newest(session, dir, &request.name, &request.version)?;
         return send(session, &release, request.options()).await;
     }
-    if path.extension().is_some_and(|end| end == "yml") {
-        let dir = open_dir(Path::new("."))?;
+    let path = Path::new(url);
+    if url.ends_with(".yml") {
+        let dir = open_dir(&session.settings, &request.dir)?;
         let release = dir.release_of(path, &mut BuildLines(&session.ui))?;
         return send(session, &release, request.options()).await;
     }
@@ -140,11 +138,11 @@ fn covers(release: &InspectedRelease, stemcell: Option<&(String, String)>) -> bo
 /// The newest release of a folder.
 fn newest(
     session: &Session,
-    dir: &Path,
+    dir: &str,
     name: &Option<String>,
     version: &Option<String>,
 ) -> Result<Release> {
-    let release = open_dir(dir)?.find_release(
+    let release = open_dir(&session.settings, dir)?.find_release(
         name.as_deref(),
         version.as_deref(),
         &mut BuildLines(&session.ui),
@@ -191,7 +189,7 @@ async fn send(session: &Session, release: &Release, options: UploadReleaseOption
 
 /// Builds a development release of a folder and uploads it; its version.
 pub async fn create_and_upload(session: &Session, name: &str, url: &str) -> Result<String> {
-    let path = Path::new(url.strip_prefix("file://").unwrap_or(url));
+    let path = url.strip_prefix("file://").unwrap_or(url);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
@@ -199,10 +197,10 @@ pub async fn create_and_upload(session: &Session, name: &str, url: &str) -> Resu
         name: Some(name.to_owned()),
         timestamp: Some(now),
         force: true,
-        parallel: session.settings.parallel,
         ..CreateOptions::default()
     };
-    let release = open_dir(path)?.create_release(&options, &mut BuildLines(&session.ui))?;
+    let release = open_dir(&session.settings, path)?
+        .create_release(&options, &mut BuildLines(&session.ui))?;
     send(session, &release, UploadReleaseOptions::default()).await?;
     Ok(release.manifest.version.clone())
 }
@@ -231,8 +229,13 @@ async fn upload_git(session: &Session, request: &Upload) -> Result<()> {
                 .trim_end()
                 .to_owned(),
         )
-        .within(format!("Cloning '{url}'")));
+        .within("Cloning git repo"));
     }
-    let release = newest(session, folder.path(), &request.name, &request.version)?;
+    let release = newest(
+        session,
+        &folder.path().to_string_lossy(),
+        &request.name,
+        &request.version,
+    )?;
     send(session, &release, request.options()).await
 }

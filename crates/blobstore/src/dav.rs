@@ -37,7 +37,7 @@ impl DavBlobstore {
             .get("tls")
             .and_then(|tls| tls["cert"]["ca"].as_str());
         Ok(Self {
-            client: client("dav", ca)?,
+            client: client("dav", ca, true)?,
             host: parsed.host_str().unwrap_or_default().to_owned(),
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             user: text("user"),

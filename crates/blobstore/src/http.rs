@@ -5,14 +5,21 @@ use futures_util::TryStreamExt;
 
 use crate::store::{Error, Object};
 
-/// Builds a client that also trusts the CA given in PEM.
-pub(crate) fn client(provider: &'static str, ca: Option<&str>) -> Result<reqwest::Client, Error> {
+/// Builds a client that also trusts the CA given in PEM; without `verify` it trusts whoever answers.
+pub(crate) fn client(
+    provider: &'static str,
+    ca: Option<&str>,
+    verify: bool,
+) -> Result<reqwest::Client, Error> {
     let bad = |error: reqwest::Error| Error::Options {
         provider,
         reason: format!("tls.cert.ca: {error}"),
     };
     let mut builder =
         reqwest::Client::builder().connect_timeout(std::time::Duration::from_secs(20));
+    if !verify {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
     if let Some(ca) = ca.filter(|ca| !ca.trim().is_empty()) {
         for certificate in reqwest::Certificate::from_pem_bundle(ca.as_bytes()).map_err(bad)? {
             builder = builder.add_root_certificate(certificate);

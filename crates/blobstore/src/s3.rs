@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::http::{Call, client, object};
+use crate::s3_access::{Access, bad, of_release, region_of, text};
 use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
 
 /// Everything but `A-Za-z0-9-._~`, as the signature's canonical form wants it.
@@ -31,8 +32,10 @@ pub struct S3Blobstore {
     folder: Option<String>,
     host_style: bool,
     region: String,
-    access_key: String,
-    secret_key: String,
+    /// None: requests go unsigned, for what anyone may read.
+    access: Option<Access>,
+    /// Headers of uploads, by name in lower case, sorted: encryption.
+    upload_headers: Vec<(&'static str, String)>,
     options: Map<String, Value>,
 }
 
@@ -40,36 +43,43 @@ impl S3Blobstore {
     /// `options`: `bucket_name`, `access_key_id`, `secret_access_key`, `region`, `host`, `port`, `use_ssl`,
     /// `host_style`, `folder_name`, `tls.cert.ca`; credentials are static ones.
     pub fn new(options: Map<String, Value>) -> Result<Self, Error> {
-        let missing = |key: &str| Error::Options {
-            provider: "s3",
-            reason: format!("'{key}' is missing"),
-        };
-        let text = |key: &str| {
-            options
-                .get(key)
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
-        };
-        if let Some(source) = text("credentials_source").filter(|source| source != "static") {
-            return Err(Error::Options {
-                provider: "s3",
-                reason: format!("credentials_source '{source}' is not supported: use 'static'"),
-            });
+        let missing = |key: &str| bad(format!("'{key}' is missing"));
+        if let Some(source) =
+            text(&options, "credentials_source").filter(|source| source != "static")
+        {
+            return Err(bad(format!(
+                "credentials_source '{source}' is not supported: use 'static'"
+            )));
         }
-        let region = text("region").unwrap_or_else(|| "us-east-1".to_owned());
+        for key in ["bucket_name", "access_key_id", "secret_access_key"] {
+            text(&options, key).ok_or_else(|| missing(key))?;
+        }
+        Self::for_releases(options)
+    }
+
+    /// The blobstore of a release folder (docs/spec/releases-and-templates.md §10). Besides the options of
+    /// [`S3Blobstore::new`]: any `credentials_source`, `server_side_encryption`, `sse_kms_key_id`, `ssl_verify_peer`.
+    pub fn for_releases(options: Map<String, Value>) -> Result<Self, Error> {
+        let text = |key: &str| text(&options, key);
+        let flag = |key: &str| options.get(key).and_then(Value::as_bool);
+        if text("assume_role_arn").is_some() {
+            return Err(bad(
+                "assume_role_arn is not supported: give the credentials of the role",
+            ));
+        }
+        let region = text("region")
+            .or_else(|| text("host").and_then(|host| region_of(&host)))
+            .unwrap_or_else(|| "us-east-1".to_owned());
         let host = text("host").unwrap_or_else(|| format!("s3.{region}.amazonaws.com"));
-        let bucket = text("bucket_name").ok_or_else(|| missing("bucket_name"))?;
-        let host_style = options
-            .get("host_style")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
-        let ssl = options
-            .get("use_ssl")
-            .and_then(Value::as_bool)
-            .unwrap_or(true);
+        let bucket = text("bucket_name").ok_or_else(|| bad("bucket_name must be set"))?;
+        let host_style = flag("host_style").unwrap_or(false);
+        let ssl = flag("use_ssl").unwrap_or(true);
         let (scheme, usual) = if ssl { ("https", 443) } else { ("http", 80) };
-        let port = options.get("port").and_then(Value::as_u64).unwrap_or(usual);
+        let port = options
+            .get("port")
+            .and_then(Value::as_u64)
+            .filter(|port| *port != 0)
+            .unwrap_or(usual);
         let name = if host_style {
             format!("{bucket}.{host}")
         } else {
@@ -83,16 +93,26 @@ impl S3Blobstore {
         let ca = options
             .get("tls")
             .and_then(|tls| tls["cert"]["ca"].as_str());
+        let upload_headers = [
+            ("x-amz-server-side-encryption", "server_side_encryption"),
+            (
+                "x-amz-server-side-encryption-aws-kms-key-id",
+                "sse_kms_key_id",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(header, option)| Some((header, text(option)?)))
+        .collect();
         Ok(Self {
-            client: client("s3", ca)?,
+            client: client("s3", ca, flag("ssl_verify_peer").unwrap_or(true))?,
             origin: format!("{scheme}://{host}"),
             host,
             bucket,
             folder: text("folder_name"),
             host_style,
             region,
-            access_key: text("access_key_id").ok_or_else(|| missing("access_key_id"))?,
-            secret_key: text("secret_access_key").ok_or_else(|| missing("secret_access_key"))?,
+            access: of_release(&options)?,
+            upload_headers,
             options,
         })
     }
@@ -112,31 +132,44 @@ impl S3Blobstore {
         format!("/{}", escaped.collect::<Vec<_>>().join("/"))
     }
 
-    /// A presigned URL; the director's own requests use one too, of a short life.
+    /// A presigned URL; the director's own requests use one too, of a short life. `headers` (in lower case, sorted) are
+    /// to be sent with the request. Without credentials it is the bare address.
     fn presigned(
         &self,
         method: &str,
         id: &BlobId,
+        headers: &[(&str, String)],
         lifetime: Duration,
         at: DateTime<Utc>,
     ) -> String {
         let path = self.path(id);
+        let Some(access) = &self.access else {
+            return format!("{}{path}", self.origin);
+        };
         let (day, time) = (at.format("%Y%m%d"), at.format("%Y%m%dT%H%M%SZ"));
         let scope = format!("{day}/{}/s3/aws4_request", self.region);
-        let credential = escape(&format!("{}/{scope}", self.access_key));
+        let credential = escape(&format!("{}/{scope}", access.key));
+        let token = access.token.as_ref().map_or(String::new(), |token| {
+            format!("&X-Amz-Security-Token={}", escape(token))
+        });
+        let mut signed = String::from("host");
+        let mut canonical_headers = format!("host:{}\n", self.host);
+        for (name, value) in headers {
+            signed.push_str(&format!(";{name}"));
+            canonical_headers.push_str(&format!("{name}:{value}\n"));
+        }
         // Sorted by name, as the canonical form wants it.
         let query = format!(
-            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={time}&X-Amz-Expires={}&X-Amz-SignedHeaders=host",
-            lifetime.as_secs()
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={time}&X-Amz-Expires={}{token}&X-Amz-SignedHeaders={}",
+            lifetime.as_secs(),
+            escape(&signed)
         );
-        let canonical = format!(
-            "{method}\n{path}\n{query}\nhost:{}\n\nhost\nUNSIGNED-PAYLOAD",
-            self.host
-        );
+        let canonical =
+            format!("{method}\n{path}\n{query}\n{canonical_headers}\n{signed}\nUNSIGNED-PAYLOAD");
         let digest = hex::encode(Sha256::digest(canonical.as_bytes()));
         let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
         let mut key = mac(
-            format!("AWS4{}", self.secret_key).as_bytes(),
+            format!("AWS4{}", access.secret.expose()).as_bytes(),
             &day.to_string(),
         );
         for part in [self.region.as_str(), "s3", "aws4_request"] {
@@ -152,9 +185,17 @@ impl S3Blobstore {
         id: &BlobId,
     ) -> Result<reqwest::RequestBuilder, Error> {
         checked(id)?;
+        let headers: &[_] = if method == reqwest::Method::PUT {
+            &self.upload_headers
+        } else {
+            &[]
+        };
         let lifetime = Duration::from_secs(3600);
-        let url = self.presigned(method.as_str(), id, lifetime, Utc::now());
-        Ok(self.client.request(method, url))
+        let url = self.presigned(method.as_str(), id, headers, lifetime, Utc::now());
+        let request = self.client.request(method, url);
+        Ok(headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, value)
+        }))
     }
 
     fn call<'a>(&'a self, act: &'static str, id: &'a BlobId) -> Call<'a> {
@@ -211,7 +252,7 @@ impl Blobstore for S3Blobstore {
     }
 
     fn signed_url(&self, method: Method, id: &BlobId, expiry: Duration) -> Option<String> {
-        Some(self.presigned(method.as_str(), id, expiry, Utc::now()))
+        Some(self.presigned(method.as_str(), id, &[], expiry, Utc::now()))
     }
 
     fn agent_settings(&self, signed: bool) -> Value {
@@ -246,6 +287,7 @@ mod tests {
         let url = store.presigned(
             "GET",
             &BlobId::new("test.txt"),
+            &[],
             Duration::from_secs(86400),
             at,
         );

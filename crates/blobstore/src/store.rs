@@ -104,7 +104,7 @@ pub enum Error {
     /// The configured options can't be used.
     #[error("The options of the '{provider}' blobstore can't be used: {reason}")]
     Options {
-        /// `local`, `dav`, `s3`.
+        /// `local`, `dav`, `s3`, `gcs`.
         provider: &'static str,
         /// Which option, and why.
         reason: String,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use domain::{Digest, DigestAlgorithm};
 
+use crate::parallel;
 use crate::problem::{Problem, Within};
 
 /// Which digest the fingerprint is made with, inside and outside.
@@ -51,11 +52,17 @@ pub fn hashed_text(
     let mut files: Vec<_> = files.iter().collect();
     files.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     let mut text = String::from("v2");
-    for file in files {
-        let piece = piece(file, algorithm)
-            .within(|| format!("Fingerprinting file '{}'", file.path.display()))?;
-        text.push_str(&piece);
-    }
+    // Small artifacts, which most are, are not worth a thread.
+    let workers = if files.len() < 4 {
+        1
+    } else {
+        parallel::cores()
+    };
+    let pieces = parallel::each(files, workers, &mut (), |file, _| {
+        piece(file, algorithm).within(|| format!("Fingerprinting file '{}'", file.path.display()))
+    })
+    .map_err(Problem::first)?;
+    text.extend(pieces);
     let mut additional: Vec<_> = additional.iter().map(String::as_str).collect();
     additional.sort_unstable();
     text.push_str(&additional.join(","));

@@ -1,11 +1,13 @@
 //! `release.MF`, also the content of `releases/<name>/<name>-<version>.yml`: `docs/spec/releases-and-templates.md` §3.1.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_yaml::Value;
 
 use crate::document::{self, get, get_bool, get_text, scalar};
 use crate::problem::Problem;
+use crate::progress::Kind;
 
 /// A release manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,6 +64,17 @@ pub struct PackageRef {
     pub dependencies: Vec<String>,
 }
 
+impl PackageRef {
+    fn artifact_mut(&mut self, kind: Kind) -> ArtifactMut<'_> {
+        ArtifactMut {
+            kind,
+            name: &self.name,
+            fingerprint: &self.fingerprint,
+            digest: &mut self.digest,
+        }
+    }
+}
+
 /// A package compiled for one stemcell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompiledPackageRef {
@@ -80,7 +93,47 @@ pub struct LicenseRef {
     pub digest: String,
 }
 
+/// What a manifest lists, with the digest to be replaced.
+#[derive(Debug)]
+pub struct ArtifactMut<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name; `license` for the license.
+    pub name: &'a str,
+    /// Its fingerprint.
+    pub fingerprint: &'a str,
+    /// The digest string of its archive.
+    pub digest: &'a mut String,
+}
+
 impl ReleaseManifest {
+    /// Jobs, packages, compiled packages and the license, in this order.
+    pub fn artifacts_mut(&mut self) -> Vec<ArtifactMut<'_>> {
+        let jobs = self.jobs.iter_mut().map(|job| ArtifactMut {
+            kind: Kind::Job,
+            name: &job.name,
+            fingerprint: &job.fingerprint,
+            digest: &mut job.digest,
+        });
+        let packages = self
+            .packages
+            .iter_mut()
+            .map(|package| package.artifact_mut(Kind::Package));
+        let compiled = self.compiled_packages.iter_mut().flatten();
+        let compiled =
+            compiled.map(|compiled| compiled.package.artifact_mut(Kind::CompiledPackage));
+        let license = self.license.iter_mut().map(|license| ArtifactMut {
+            kind: Kind::License,
+            name: "license",
+            fingerprint: &license.fingerprint,
+            digest: &mut license.digest,
+        });
+        jobs.chain(packages)
+            .chain(compiled)
+            .chain(license)
+            .collect()
+    }
+
     /// Reads a manifest; unknown keys, bare numbers and missing lists are tolerated.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         Self::from_value(&document::parse(text)?)
@@ -122,6 +175,14 @@ impl ReleaseManifest {
             no_compression: get_bool(value, "no_compression"),
             has_packages,
         })
+    }
+
+    /// Fingerprints of the packages it lists, for asking the director which of them it has.
+    pub fn package_fingerprints(&self) -> BTreeSet<String> {
+        self.packages
+            .iter()
+            .map(|package| package.fingerprint.clone())
+            .collect()
     }
 
     /// Whether this is a compiled release.

@@ -14,10 +14,14 @@ pub struct Problem {
     causes: Causes,
 }
 
+/// Why a problem happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Causes {
+pub enum Causes {
+    /// Its text says it.
     None,
+    /// Because of this.
     One(Box<Problem>),
+    /// Because of all of these; shown as a list.
     Many(Vec<Problem>),
 }
 
@@ -46,6 +50,19 @@ impl Problem {
         }
     }
 
+    /// The problems of several things done at once: a list without a text of its own, also if there is just one.
+    pub(crate) fn together(problems: Vec<Problem>) -> Self {
+        Self::list("", problems)
+    }
+
+    /// The first of several, where one is enough.
+    pub(crate) fn first(problems: Vec<Problem>) -> Self {
+        problems
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Self::new(String::new()))
+    }
+
     /// `open <path>: no such file or directory` and the like.
     pub fn io(call: &str, path: &Path, error: &io::Error) -> Self {
         let reason = match error.kind() {
@@ -63,11 +80,25 @@ impl Problem {
         &self.text
     }
 
+    /// The text and what caused it. A list may have no text.
+    pub fn into_parts(self) -> (String, Causes) {
+        (self.text, self.causes)
+    }
+
     // Line breaks inside of a text (a command's output) are kept as they are, so indentation is put before the
     // structure's own lines only.
     fn render(&self, f: &mut fmt::Formatter<'_>, indent: usize) -> fmt::Result {
         f.write_str(&self.text)?;
         match &self.causes {
+            // A list without a text of its own begins at once.
+            Causes::Many(causes) if self.text.is_empty() => {
+                for (place, cause) in causes.iter().enumerate() {
+                    let (line, margin) = if place == 0 { ("", 0) } else { ("\n", indent) };
+                    write!(f, "{line}{:margin$}- ", "")?;
+                    cause.render(f, indent + 2)?;
+                }
+                Ok(())
+            }
             Causes::None => Ok(()),
             Causes::One(cause) => {
                 write!(f, ":\n{:1$}", "", indent + 2)?;

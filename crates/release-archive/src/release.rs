@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use domain::MultiDigest;
+use domain::{Digest, DigestAlgorithm, MultiDigest};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -110,6 +110,21 @@ impl Release {
                 problems,
             ))
         }
+    }
+
+    /// Lists the digests of another algorithm, after checking every archive against the listed one (`sha1ify-release`,
+    /// `sha2ify-release`: `docs/spec/releases-and-templates.md` §9.6). Nothing else changes.
+    pub fn redigest(&mut self, algorithm: &DigestAlgorithm) -> Result<(), Problem> {
+        self.verify()?;
+        for artifact in self.manifest.artifacts_mut() {
+            let key = (artifact.kind, artifact.name.to_owned());
+            if let Some(path) = self.archives.get(&key) {
+                *artifact.digest = Digest::of_reader(algorithm.clone(), fs_err::File::open(path)?)
+                    .map_err(|error| Problem::new(error.to_string()))?
+                    .to_string();
+            }
+        }
+        Ok(())
     }
 
     /// Writes the tarball, without the archives of the fingerprints in `leave_out`.

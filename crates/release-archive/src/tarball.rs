@@ -74,16 +74,23 @@ pub fn check(archive: impl Read + 'static) -> io::Result<()> {
 pub fn pack(folder: &Path, compressed: bool, archive: impl Write) -> io::Result<()> {
     if compressed {
         let mut encoder = GzEncoder::new(archive, Compression::default());
-        pack_plain(folder, &mut encoder)?;
+        pack_plain(folder, b"./", &mut encoder)?;
         encoder.finish()?.flush()
     } else {
         let mut archive = archive;
-        pack_plain(folder, &mut archive)?;
+        pack_plain(folder, b"./", &mut archive)?;
         archive.flush()
     }
 }
 
-fn pack_plain(folder: &Path, archive: &mut dyn Write) -> io::Result<()> {
+/// Packs what is in a folder, compressed, without the `./` and the folder itself: the shape of stemcells.
+pub fn pack_content(folder: &Path, archive: impl Write) -> io::Result<()> {
+    let mut encoder = GzEncoder::new(archive, Compression::default());
+    pack_plain(folder, b"", &mut encoder)?;
+    encoder.finish()?.flush()
+}
+
+fn pack_plain(folder: &Path, prefix: &[u8], archive: &mut dyn Write) -> io::Result<()> {
     let mut tar = tar::Builder::new(archive);
     tar.mode(tar::HeaderMode::Deterministic);
     tar.follow_symlinks(false);
@@ -94,8 +101,11 @@ fn pack_plain(folder: &Path, archive: &mut dyn Write) -> io::Result<()> {
             .strip_prefix(folder)
             .map_err(io::Error::other)?;
         // `tar::Builder` drops a leading `./` of a `Path`, so the name goes in as bytes.
-        let mut name = b"./".to_vec();
+        let mut name = prefix.to_vec();
         name.extend_from_slice(below.as_os_str().as_bytes());
+        if name.is_empty() {
+            continue;
+        }
         append(&mut tar, entry.path(), &name)?;
     }
     tar.finish()
@@ -109,6 +119,7 @@ fn append(tar: &mut tar::Builder<&mut dyn Write>, path: &Path, name: &[u8]) -> i
         let target = fs_err::read_link(path)?;
         set_name(tar, &mut header, name)?;
         header.set_entry_type(tar::EntryType::Symlink);
+        header.set_mode(0o777);
         header.set_size(0);
         if header
             .set_link_name_literal(target.as_os_str().as_bytes())

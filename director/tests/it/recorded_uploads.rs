@@ -184,7 +184,7 @@ impl Assets {
     /// The tarball as the client sends it when all packages are known.
     pub fn without_packages(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         let release = Release::read(&self.path(name), self.folder.path())?;
-        let known = release_archive::dir::package_fingerprints(&release.manifest);
+        let known = release.manifest.package_fingerprints();
         release.write_tarball(&self.path("partial.tgz"), &known)?;
         self.read("partial.tgz")
     }

@@ -1,73 +1,46 @@
 //! From artifacts to archives: by the development index, the final index, or a build
 //! (`docs/spec/releases-and-templates.md` §2.2 and §7).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
 
 use domain::MultiDigest;
+use tempfile::NamedTempFile;
 
 use super::ReleaseDir;
-use super::blobs::{copy_whole, digest_of};
+use super::blobs::move_whole;
 use super::build;
 use super::config::Config;
 use super::index::Entry;
 use super::source::{Artifact, Sources};
-use crate::problem::Problem;
+use crate::parallel;
+use crate::problem::{Problem, Within};
 use crate::progress::{Event, Kind, Progress};
 
 /// Digest and archive by kind and name.
 pub(super) type Built = BTreeMap<(Kind, String), (String, PathBuf)>;
 
 impl ReleaseDir {
-    /// Finds or builds every artifact, some at once; events arrive on this thread.
+    /// Finds or builds every artifact, some at once, the license last; events arrive on this thread.
     pub(super) fn build_all(
         &self,
         sources: &Sources,
         config: &Config,
-        parallel: usize,
         progress: &mut dyn Progress,
     ) -> Result<Built, Problem> {
-        let all = sources
-            .jobs
-            .iter()
-            .chain(&sources.packages)
-            .chain(&sources.license);
-        let queue: Mutex<VecDeque<&Artifact>> = Mutex::new(all.collect());
-        let built: Mutex<Built> = Mutex::default();
-        let problems: Mutex<Vec<Problem>> = Mutex::default();
-        let (events, received) = mpsc::channel::<Event>();
-        std::thread::scope(|scope| {
-            for _ in 0..parallel.max(1) {
-                let events = events.clone();
-                let (queue, built, problems) = (&queue, &built, &problems);
-                scope.spawn(move || {
-                    while let Some(artifact) = locked(queue).pop_front() {
-                        let mut tell = |event: &Event| {
-                            // Nobody listening means the build is being given up.
-                            let _ = events.send(event.clone());
-                        };
-                        match self.find_or_build(artifact, config, &mut tell) {
-                            Ok(found) => {
-                                let key = (artifact.kind, artifact.name.clone());
-                                locked(built).insert(key, found);
-                            }
-                            Err(problem) => locked(problems).push(problem),
-                        }
-                    }
-                });
-            }
-            drop(events);
-            for event in received {
-                progress.event(&event);
-            }
-        });
-        let problems = problems.into_inner().unwrap_or_default();
-        if problems.is_empty() {
-            Ok(built.into_inner().unwrap_or_default())
-        } else {
-            Err(Problem::list(self.building(), problems))
+        let (jobs, packages) = (sources.jobs.iter(), sources.packages.iter());
+        let mut built = Built::new();
+        for group in [
+            jobs.chain(packages).collect(),
+            sources.license.iter().collect::<Vec<_>>(),
+        ] {
+            let done = parallel::each(group, self.parallel, progress, |artifact, progress| {
+                let found = self.find_or_build(artifact, config, progress)?;
+                Ok(((artifact.kind, artifact.name.clone()), found))
+            });
+            built.extend(done.map_err(|problems| Problem::list(self.building(), problems))?);
         }
+        Ok(built)
     }
 
     fn find_or_build(
@@ -89,11 +62,12 @@ impl ReleaseDir {
         if artifact.vendored {
             return Err(Problem::new(format!("Expected to find '{slug}'")));
         }
+        let (archive, digest) = build::archive(artifact, &self.root)?;
         progress.event(&Event::Adding {
             kind: *kind,
             name: slug.clone(),
         });
-        let added = self.build(artifact);
+        let added = self.keep(artifact, archive, digest);
         progress.event(&match &added {
             Ok(_) => Event::Added {
                 kind: *kind,
@@ -107,11 +81,15 @@ impl ReleaseDir {
         added
     }
 
-    fn build(&self, artifact: &Artifact) -> Result<(String, PathBuf), Problem> {
-        let archive = build::archive(artifact, &self.root)?;
-        let digest = digest_of(archive.path())?;
+    /// Puts an archive into the cache and the development index.
+    fn keep(
+        &self,
+        artifact: &Artifact,
+        archive: NamedTempFile,
+        digest: String,
+    ) -> Result<(String, PathBuf), Problem> {
         let cached = self.cached(&digest);
-        copy_whole(archive.path(), &cached)?;
+        move_whole(archive, &cached)?;
         let entry = Entry {
             blobstore_id: None,
             digest: digest.clone(),
@@ -121,7 +99,8 @@ impl ReleaseDir {
         Ok((digest, cached))
     }
 
-    fn cached(&self, digest: &str) -> PathBuf {
+    /// Where an archive of this digest is kept.
+    pub(super) fn cached(&self, digest: &str) -> PathBuf {
         self.cache.join(digest)
     }
 
@@ -145,6 +124,18 @@ impl ReleaseDir {
             verify_cached(&cached, name, &entry.digest)?;
             return Ok(Some((entry.digest, cached)));
         }
+        self.find_final(kind, name, fingerprint, config, progress)
+    }
+
+    /// The same by way of the final index only; what is not in the cache is downloaded.
+    pub(super) fn find_final(
+        &self,
+        kind: Kind,
+        name: &str,
+        fingerprint: &str,
+        config: &Config,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<(String, PathBuf)>, Problem> {
         let Some(Entry {
             blobstore_id,
             digest,
@@ -159,11 +150,20 @@ impl ReleaseDir {
             return Ok(Some((digest, cached)));
         }
         let slug = format!("{name}/{fingerprint}");
+        if id.is_empty() {
+            return Err(Problem::new(format!(
+                "Cannot find blob named '{slug}' with SHA1 '{digest}'"
+            )));
+        }
         progress.event(&Event::Downloading {
             name: slug.clone(),
             digest: digest.clone(),
         });
-        let got = self.blobs_of(config).get(&id, &digest, &cached);
+        let got = self
+            .blobs_of(config)
+            .store()
+            .and_then(|store| store.get(&id, &digest, &cached))
+            .within(|| format!("Downloading blob '{id}' with digest string '{digest}'"));
         progress.event(&match &got {
             Ok(()) => Event::Downloaded {
                 name: slug,
@@ -177,13 +177,6 @@ impl ReleaseDir {
         got?;
         Ok(Some((digest, cached)))
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A panicking builder ends the whole build anyway; the data is whole between its operations.
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn verify_cached(path: &Path, id: &str, digest: &str) -> Result<(), Problem> {

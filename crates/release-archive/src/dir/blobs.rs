@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use domain::{Digest, DigestAlgorithm, MultiDigest};
+use tempfile::NamedTempFile;
 use walkdir::WalkDir;
 
 use super::config::Config;
+use super::store::Store;
 use crate::document::{self, get_text, scalar};
+use crate::parallel;
 use crate::problem::{Problem, Within};
 use crate::progress::{Event, Progress};
 
@@ -32,6 +35,11 @@ pub(super) struct Blobs<'a> {
 }
 
 impl Blobs<'_> {
+    /// The release's blobstore.
+    pub fn store(&self) -> Result<Store, Problem> {
+        Store::open(self.config, self.release)
+    }
+
     fn index_path(&self) -> PathBuf {
         self.release.join("config/blobs.yml")
     }
@@ -58,6 +66,9 @@ impl Blobs<'_> {
                 })
             })
             .collect();
+        for blob in &blobs {
+            safe(&blob.path)?;
+        }
         blobs.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(blobs)
     }
@@ -66,7 +77,7 @@ impl Blobs<'_> {
         let sorted: BTreeMap<_, _> = blobs.iter().map(|blob| (&blob.path, blob)).collect();
         let mut out = String::new();
         if sorted.is_empty() {
-            out.push_str("--- {}\n");
+            out.push_str("{}\n");
         }
         for (path, blob) in sorted {
             let _ = writeln!(out, "{}:\n  size: {}", scalar(path), blob.size);
@@ -81,11 +92,15 @@ impl Blobs<'_> {
 
     /// Copies a file in and tracks it.
     pub fn add(&self, source: &Path, path: &str) -> Result<(), Problem> {
-        safe(path).within(|| "Tracking blob".to_owned())?;
-        let mut blobs = self.list()?;
+        let doing = || "Tracking blob".to_owned();
+        let opened = std::fs::File::open(source)
+            .map_err(|error| Problem::io("open", source, &error))
+            .within(|| "Opening blob".to_owned())?;
+        safe(path).within(doing)?;
+        let mut blobs = self.list().within(doing)?;
         let target = self.folder().join(path);
-        fs_err::create_dir_all(target.parent().unwrap_or(&target))?;
-        fs_err::copy(source, &target)?;
+        drop(opened);
+        copy_whole(source, &target).within(doing)?;
         let blob = Blob {
             path: path.to_owned(),
             size: fs_err::metadata(&target)?.len(),
@@ -99,13 +114,20 @@ impl Blobs<'_> {
 
     /// Deletes and forgets a file, also one that isn't there.
     pub fn remove(&self, path: &str) -> Result<(), Problem> {
-        safe(path).within(|| "Untracking blob".to_owned())?;
-        let mut blobs = self.list()?;
+        let doing = || "Untracking blob".to_owned();
+        safe(path).within(doing)?;
+        let mut blobs = self.list().within(doing)?;
         let target = self.folder().join(path);
-        if target.symlink_metadata().is_ok() {
+        if target.is_dir() && !target.is_symlink() {
+            fs_err::remove_dir_all(&target)?;
+        } else if target.symlink_metadata().is_ok() {
             fs_err::remove_file(&target)?;
         }
+        let known = blobs.len();
         blobs.retain(|known| known.path != path);
+        if blobs.len() == known {
+            return Ok(());
+        }
         self.save(&blobs)
     }
 
@@ -124,7 +146,10 @@ impl Blobs<'_> {
                 size,
                 digest,
             });
-            match self.put(&self.folder().join(&path)) {
+            let put = self
+                .store()
+                .and_then(|store| store.put(&self.folder().join(&path)));
+            match put {
                 Ok(id) => {
                     progress.event(&Event::BlobUploaded {
                         path,
@@ -135,7 +160,7 @@ impl Blobs<'_> {
                 }
                 Err(problem) => {
                     progress.event(&Event::BlobFailedUploading { path: path.clone() });
-                    return Err(problem.within(format!("Creating blob '{path}'")));
+                    return Err(problem.within(format!("Creating blob for path '{path}'")));
                 }
             }
         }
@@ -143,7 +168,7 @@ impl Blobs<'_> {
     }
 
     /// Deletes files without an entry, downloads entries that are missing or wrong.
-    pub fn sync(&self, progress: &mut dyn Progress) -> Result<(), Problem> {
+    pub fn sync(&self, parallel: usize, progress: &mut dyn Progress) -> Result<(), Problem> {
         let blobs = self.list()?;
         let folder = self.folder();
         let mut files = Vec::new();
@@ -167,11 +192,13 @@ impl Blobs<'_> {
                 fs_err::remove_file(&file)?;
             }
         }
-        for blob in &blobs {
-            if let Some(id) = &blob.object_id {
-                self.sync_one(blob, id, progress)?;
-            }
-        }
+        let stored = blobs
+            .iter()
+            .filter_map(|blob| Some((blob, blob.object_id.as_deref()?)));
+        parallel::each(stored, parallel, progress, |(blob, id), progress| {
+            self.sync_one(blob, id, progress)
+        })
+        .map_err(Problem::together)?;
         Ok(())
     }
 
@@ -194,7 +221,10 @@ impl Blobs<'_> {
             id: id.clone(),
             digest: digest.clone(),
         });
-        match self.get(&id, digest, &target) {
+        match self
+            .store()
+            .and_then(|store| store.get(&id, digest, &target))
+        {
             Ok(()) => {
                 progress.event(&Event::BlobDownloaded { path, id });
                 Ok(())
@@ -208,45 +238,30 @@ impl Blobs<'_> {
             }
         }
     }
-
-    /// Stores a file in the release's blobstore under a fresh id.
-    pub fn put(&self, file: &Path) -> Result<String, Problem> {
-        let store = self.config.local_blobstore(self.release)?;
-        fs_err::create_dir_all(&store)?;
-        let id = uuid::Uuid::new_v4().to_string();
-        copy_whole(file, &store.join(&id))?;
-        Ok(id)
-    }
-
-    /// Fetches an object, verified, to a path.
-    pub fn get(&self, id: &str, digest: &str, target: &Path) -> Result<(), Problem> {
-        let missing = || Problem::new(format!("Cannot find blob '{id}' with SHA1 '{digest}'"));
-        let store = self.config.local_blobstore(self.release)?;
-        safe(id)?;
-        let source = store.join(id);
-        if !source.is_file() {
-            return Err(missing());
-        }
-        let expected =
-            MultiDigest::parse(digest).map_err(|error| Problem::new(error.to_string()))?;
-        expected
-            .verify(fs_err::File::open(&source)?)
-            .map_err(|error| Problem::new(error.to_string()))?;
-        copy_whole(&source, target)
-    }
 }
 
 /// Copies by way of a temporary name, so that a half-made copy is never taken for the whole.
 pub(super) fn copy_whole(source: &Path, target: &Path) -> Result<(), Problem> {
     let folder = target.parent().unwrap_or(target);
     fs_err::create_dir_all(folder)?;
-    let temporary = tempfile::NamedTempFile::new_in(folder)
-        .map_err(|error| Problem::io("create", folder, &error))?;
+    let temporary =
+        NamedTempFile::new_in(folder).map_err(|error| Problem::io("create", folder, &error))?;
     fs_err::copy(source, temporary.path())?;
     temporary
         .persist(target)
         .map_err(|error| Problem::io("rename", target, &error.error))?;
     Ok(())
+}
+
+/// Moves a finished temporary file; by a copy where the target is on another disk.
+pub(super) fn move_whole(source: NamedTempFile, target: &Path) -> Result<(), Problem> {
+    fs_err::create_dir_all(target.parent().unwrap_or(target))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs_err::set_permissions(source.path(), mode)?;
+    match source.persist(target) {
+        Ok(_) => Ok(()),
+        Err(other_disk) => copy_whole(other_disk.file.path(), target),
+    }
 }
 
 /// The SHA-256 digest string of a file.
@@ -256,7 +271,7 @@ pub(super) fn digest_of(path: &Path) -> Result<String, Problem> {
         .map_err(|error| Problem::new(error.to_string()))
 }
 
-fn safe(path: &str) -> Result<(), Problem> {
+pub(super) fn safe(path: &str) -> Result<(), Problem> {
     let normal = |part| matches!(part, Component::Normal(_) | Component::CurDir);
     if !path.is_empty() && Path::new(path).components().all(normal) {
         Ok(())

@@ -10,11 +10,11 @@ use crate::problem::{Problem, Within};
 use crate::progress::Kind;
 use crate::tarball;
 
-/// Packs an artifact into a new temporary file.
+/// Packs an artifact into a new temporary file; that and its digest string.
 pub(super) fn archive(
     artifact: &Artifact,
     release: &Path,
-) -> Result<tempfile::NamedTempFile, Problem> {
+) -> Result<(tempfile::NamedTempFile, String), Problem> {
     let staging = tempfile::Builder::new()
         .prefix("bosh-resource-archive")
         .tempdir()
@@ -38,7 +38,8 @@ pub(super) fn archive(
     let packed = tempfile::NamedTempFile::new().within(|| "Creating archive".to_owned())?;
     tarball::pack(staging.path(), !artifact.no_compression, packed.as_file())
         .within(|| "Compressing staging directory".to_owned())?;
-    Ok(packed)
+    let digest = super::blobs::digest_of(packed.path())?;
+    Ok((packed, digest))
 }
 
 fn stage(artifact: &Artifact, staging: &Path) -> Result<Vec<SourceFile>, Problem> {

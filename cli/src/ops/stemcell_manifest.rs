@@ -1,0 +1,94 @@
+//! `stemcell.MF` as the CLI reads and writes it (spec stemcell §2, cli §11).
+
+use crate::error::{Error, Result, Within};
+use manifest::yaml::{self, Dialect, Mapping, Value};
+
+/// The manifest of a stemcell.
+pub struct StemcellManifest(Mapping);
+
+/// The fields that are written, in this order. The second says whether an absent one is left out.
+const FIELDS: [(&str, bool); 8] = [
+    ("name", false),
+    ("version", false),
+    ("operating_system", false),
+    ("sha1", false),
+    ("bosh_protocol", false),
+    ("stemcell_formats", true),
+    ("api_version", true),
+    ("cloud_properties", false),
+];
+
+impl StemcellManifest {
+    pub fn parse(text: &str) -> Result<Self> {
+        let parsed = yaml::parse(text, Dialect::Cli)
+            .map_err(|error| Error::message(error.to_string()))
+            .within(|| "Parsing stemcell manifest")?;
+        match parsed {
+            Value::Mapping(fields) => Ok(Self(fields)),
+            _ => Err(Error::message("Expected a map").within("Parsing stemcell manifest")),
+        }
+    }
+
+    /// A field as text: versions may be written as numbers. Empty if absent.
+    pub fn text(&self, key: &str) -> String {
+        self.0
+            .get(key)
+            .and_then(yaml::scalar_text)
+            .unwrap_or_default()
+    }
+
+    /// A cloud property as text, or the default.
+    pub fn cloud_property(&self, key: &str, default: &str) -> String {
+        self.0
+            .get("cloud_properties")
+            .and_then(|properties| properties.get(key))
+            .and_then(yaml::scalar_text)
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| default.to_owned())
+    }
+
+    pub fn set(&mut self, key: &str, value: String) {
+        self.0.insert(key.into(), value.into());
+    }
+
+    pub fn set_formats(&mut self, formats: Vec<String>) {
+        self.0.insert("stemcell_formats".into(), formats.into());
+    }
+
+    /// Puts properties over those that are there.
+    pub fn set_cloud_properties(&mut self, text: &str) -> Result<()> {
+        let parsed = yaml::parse(text, Dialect::Cli)
+            .map_err(|error| Error::message(error.to_string()))
+            .within(|| "Parsing --cloud-properties")?;
+        let more = match parsed {
+            Value::Null => return Ok(()),
+            Value::Mapping(more) => more,
+            _ => return Err(Error::message("Expected --cloud-properties to be a map")),
+        };
+        let mut properties = match self.0.remove("cloud_properties") {
+            Some(Value::Mapping(properties)) => properties,
+            _ => Mapping::new(),
+        };
+        properties.extend(more);
+        self.0.insert("cloud_properties".into(), properties.into());
+        Ok(())
+    }
+
+    pub fn to_yaml(&self) -> String {
+        let mut out = String::new();
+        for (key, optional) in FIELDS {
+            let value = self.0.get(key).filter(|value| !value.is_null());
+            let value = match (key, value) {
+                (_, None) if optional => continue,
+                ("cloud_properties", None) => Mapping::new().into(),
+                ("cloud_properties" | "stemcell_formats" | "api_version", Some(value)) => {
+                    value.clone()
+                }
+                (key, _) => self.text(key).into(),
+            };
+            let field: Mapping = [(Value::from(key), value)].into_iter().collect();
+            out.push_str(&yaml::to_cli_string(&field.into()));
+        }
+        out
+    }
+}

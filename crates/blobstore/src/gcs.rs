@@ -1,0 +1,254 @@
+//! Google Cloud Storage, by its XML interface: what release folders with `provider: gcs` use
+//! (docs/spec/releases-and-templates.md §10).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use domain::{BlobId, Secret};
+use reqwest::Body;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::http::{Call, client, object};
+use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
+
+/// Where Google's own libraries look for another server, too.
+const EMULATOR: &str = "STORAGE_EMULATOR_HOST";
+const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.full_control";
+
+/// Objects in a bucket.
+pub struct GcsBlobstore {
+    client: reqwest::Client,
+    origin: String,
+    bucket: String,
+    storage_class: Option<String>,
+    encryption_key: Option<Secret<Vec<u8>>>,
+    /// None: requests go without a token, for what anyone may read.
+    account: Option<Account>,
+}
+
+/// A service account, from its `json_key`.
+struct Account {
+    email: String,
+    token_uri: String,
+    key: RsaKeyPair,
+}
+
+fn bad(reason: impl Into<String>) -> Error {
+    Error::Options {
+        provider: "gcs",
+        reason: reason.into(),
+    }
+}
+
+impl GcsBlobstore {
+    /// `options`: `bucket_name`, `credentials_source` (`static` with `json_key`, or `none`), `storage_class`,
+    /// `encryption_key` (base64, 32 bytes).
+    pub fn new(options: &Map<String, Value>) -> Result<Self, Error> {
+        let text = |key: &str| {
+            options
+                .get(key)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        let json_key = text("json_key");
+        let account = match (text("credentials_source"), json_key) {
+            (Some("static") | None, Some(json_key)) => Some(Account::from_json(json_key)?),
+            (Some("none") | None, None) => None,
+            (Some("static"), None) => {
+                return Err(bad("json_key must be set"));
+            }
+            (Some(source), _) => {
+                return Err(bad(format!(
+                    "credentials_source '{source}' is not supported: use 'static' with a 'json_key', or 'none'"
+                )));
+            }
+        };
+        let encryption_key = text("encryption_key")
+            .map(|key| STANDARD.decode(key))
+            .transpose()
+            .map_err(|_| bad("'encryption_key' is not base64"))?;
+        if encryption_key.as_ref().is_some_and(|key| key.len() != 32) {
+            return Err(bad("encryption_key not 32 bytes"));
+        }
+        let origin = match std::env::var(EMULATOR) {
+            Ok(host) if host.contains("://") => host.trim_end_matches('/').to_owned(),
+            Ok(host) if !host.is_empty() => format!("http://{host}"),
+            _ => "https://storage.googleapis.com".to_owned(),
+        };
+        Ok(Self {
+            client: client("gcs", None, true)?,
+            origin,
+            bucket: text("bucket_name")
+                .ok_or_else(|| bad("bucket_name must be set"))?
+                .to_owned(),
+            storage_class: text("storage_class").map(str::to_owned),
+            encryption_key: encryption_key.map(Secret::new),
+            account,
+        })
+    }
+
+    fn call<'a>(&'a self, act: &'static str, id: &'a BlobId) -> Call<'a> {
+        Call {
+            act,
+            id,
+            host: &self.origin,
+        }
+    }
+
+    async fn send(
+        &self,
+        act: &'static str,
+        method: reqwest::Method,
+        id: &BlobId,
+        more: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, Error> {
+        let url = format!("{}/{}/{}", self.origin, self.bucket, checked(id)?);
+        let mut request = more(self.client.request(method, url));
+        if let Some(account) = &self.account {
+            request = request.bearer_auth(self.token(account, act, id).await?.expose());
+        }
+        if let Some(key) = &self.encryption_key {
+            let key = key.expose();
+            request = request
+                .header("x-goog-encryption-algorithm", "AES256")
+                .header("x-goog-encryption-key", STANDARD.encode(key))
+                .header(
+                    "x-goog-encryption-key-sha256",
+                    STANDARD.encode(Sha256::digest(key)),
+                );
+        }
+        self.call(act, id).send(request).await
+    }
+
+    /// An access token for the next hour. Transfers are few and large: each asks for its own.
+    async fn token(
+        &self,
+        account: &Account,
+        act: &'static str,
+        id: &BlobId,
+    ) -> Result<Secret<String>, Error> {
+        let form = [
+            (
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned(),
+            ),
+            (
+                "assertion",
+                account.assertion(chrono::Utc::now().timestamp())?,
+            ),
+        ];
+        let call = Call {
+            act,
+            id,
+            host: &account.token_uri,
+        };
+        let answer = call
+            .send(self.client.post(&account.token_uri).form(&form))
+            .await?;
+        let answer: Value = answer.json().await.map_err(|source| Error::Request {
+            act,
+            id: id.to_string(),
+            host: account.token_uri.clone(),
+            source: source.without_url(),
+        })?;
+        answer["access_token"]
+            .as_str()
+            .map(|token| Secret::new(token.to_owned()))
+            .ok_or_else(|| bad("the token server gave no access token for this 'json_key'"))
+    }
+}
+
+impl Account {
+    fn from_json(json: &str) -> Result<Self, Error> {
+        let document: Value =
+            serde_json::from_str(json).map_err(|_| bad("'json_key' is not JSON"))?;
+        let text = |key: &str| {
+            document[key]
+                .as_str()
+                .ok_or_else(|| bad(format!("'json_key' has no '{key}'")))
+        };
+        let pem = pem::parse(text("private_key")?)
+            .map_err(|_| bad("'private_key' of 'json_key' is not a PEM key"))?;
+        Ok(Self {
+            email: text("client_email")?.to_owned(),
+            token_uri: document["token_uri"]
+                .as_str()
+                .unwrap_or("https://oauth2.googleapis.com/token")
+                .to_owned(),
+            key: RsaKeyPair::from_pkcs8(pem.contents())
+                .or_else(|_| RsaKeyPair::from_der(pem.contents()))
+                .map_err(|_| bad("'private_key' of 'json_key' is not an RSA key"))?,
+        })
+    }
+
+    /// A signed request for a token (RFC 7523).
+    fn assertion(&self, now: i64) -> Result<String, Error> {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = part(json!({"alg": "RS256", "typ": "JWT"}));
+        let claims = part(json!({
+            "iss": self.email, "scope": SCOPE, "aud": self.token_uri, "iat": now, "exp": now + 3600,
+        }));
+        let signed = format!("{header}.{claims}");
+        let mut signature = vec![0; self.key.public_modulus_len()];
+        self.key
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                signed.as_bytes(),
+                &mut signature,
+            )
+            .map_err(|_| bad("'private_key' of 'json_key' can't sign"))?;
+        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+}
+
+#[async_trait]
+impl Blobstore for GcsBlobstore {
+    async fn put(&self, id: &BlobId, size: Option<u64>, content: ByteStream) -> Result<(), Error> {
+        let put = self.send("write", reqwest::Method::PUT, id, |mut request| {
+            if let Some(size) = size {
+                request = request.header(reqwest::header::CONTENT_LENGTH, size);
+            }
+            if let Some(class) = &self.storage_class {
+                request = request.header("x-goog-storage-class", class);
+            }
+            request.body(Body::wrap_stream(content))
+        });
+        put.await.map(|_| ())
+    }
+
+    async fn get(&self, id: &BlobId) -> Result<Object, Error> {
+        let answer = self.send("read", reqwest::Method::GET, id, |request| request);
+        Ok(object(answer.await?))
+    }
+
+    async fn exists(&self, id: &BlobId) -> Result<bool, Error> {
+        let answer = self.send("look for", reqwest::Method::HEAD, id, |request| request);
+        match answer.await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete(&self, id: &BlobId) -> Result<(), Error> {
+        let answer = self.send("delete", reqwest::Method::DELETE, id, |request| request);
+        match answer.await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn signed_url(&self, _: Method, _: &BlobId, _: Duration) -> Option<String> {
+        None
+    }
+
+    fn agent_settings(&self, _: bool) -> Value {
+        json!({"provider": "gcs", "options": {"bucket_name": self.bucket}})
+    }
+}

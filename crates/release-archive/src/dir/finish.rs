@@ -1,0 +1,152 @@
+//! Final releases: `create-release --final` and `finalize-release` (`docs/spec/releases-and-templates.md` §9.2, §9.4).
+
+use std::path::{Path, PathBuf};
+
+use domain::version::Version;
+
+use super::blobs::copy_whole;
+use super::config::Config;
+use super::index::Entry;
+use super::{ReleaseDir, git};
+use crate::manifest::ArtifactMut;
+use crate::parallel;
+use crate::problem::{Problem, Within};
+use crate::progress::{Event, Kind, Progress};
+use crate::release::Release;
+
+impl ReleaseDir {
+    /// Makes a final release of one whose archives are at hand: what the final index lacks is uploaded, what it has
+    /// takes the place of the release's own archives. `force` is for local modifications.
+    pub fn finish(
+        &self,
+        release: &mut Release,
+        version: Option<&Version>,
+        force: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<(), Problem> {
+        let name = release.manifest.name.clone();
+        let version = match version {
+            Some(version) => version.clone(),
+            None => self.next_final_version(&name)?,
+        };
+        release.manifest.version = version.to_string();
+        git::must_not_be_dirty(&self.root, force)?;
+        if self.finished_releases.contains(&name, version.as_str())? {
+            return Err(Problem::new(format!(
+                "Release '{name}' version '{version}' already exists"
+            )));
+        }
+        let config = self.config()?;
+        let archives = &release.archives;
+        let (license, others): (Vec<_>, Vec<_>) = release
+            .manifest
+            .artifacts_mut()
+            .into_iter()
+            .filter(|artifact| artifact.kind != Kind::CompiledPackage)
+            .partition(|artifact| artifact.kind == Kind::License);
+        let mut replaced = Vec::new();
+        for group in [others, license] {
+            let finished = parallel::each(group, self.parallel, progress, |artifact, progress| {
+                let ArtifactMut {
+                    kind,
+                    name,
+                    fingerprint,
+                    digest,
+                } = artifact;
+                let key = (kind, name.to_owned());
+                let Some(path) = archives.get(&key) else {
+                    return Ok(None);
+                };
+                let archive = (digest.as_str(), path.as_path());
+                let found =
+                    self.finish_artifact(kind, name, fingerprint, archive, &config, progress)?;
+                Ok(found.map(|(listed, path)| {
+                    *digest = listed;
+                    (key, path)
+                }))
+            })
+            .map_err(Problem::together)?;
+            replaced.extend(finished.into_iter().flatten());
+        }
+        release.archives.extend(replaced);
+        self.add_release(&self.finished_releases, &release.manifest, progress)
+    }
+
+    fn next_final_version(&self, name: &str) -> Result<Version, Problem> {
+        let bad = |error: domain::version::Error| Problem::new(error.to_string());
+        match self.finished_releases.last(name)? {
+            Some(last) => last
+                .increment_release()
+                .map_err(bad)
+                .within(|| "Incrementing last final version".to_owned()),
+            None => Version::parse("1").map_err(bad),
+        }
+    }
+
+    /// Adds an archive to the final index and the blobstore; if it is there, digest and path of the one there.
+    pub(super) fn finish_artifact(
+        &self,
+        kind: Kind,
+        name: &str,
+        fingerprint: &str,
+        (digest, path): (&str, &Path),
+        config: &Config,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<(String, PathBuf)>, Problem> {
+        let found = self.find_final(kind, name, fingerprint, config, progress)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        let slug = format!("{name}/{fingerprint}");
+        progress.event(&Event::Adding {
+            kind,
+            name: slug.clone(),
+        });
+        let added = self.upload(kind, name, fingerprint, (digest, path), config, progress);
+        progress.event(&match &added {
+            Ok(()) => Event::Added { kind, name: slug },
+            Err(_) => Event::FailedAdding { kind, name: slug },
+        });
+        added.map(|()| None)
+    }
+
+    fn upload(
+        &self,
+        kind: Kind,
+        name: &str,
+        fingerprint: &str,
+        (digest, path): (&str, &Path),
+        config: &Config,
+        progress: &mut dyn Progress,
+    ) -> Result<(), Problem> {
+        let cached = self.cached(digest);
+        if !cached.exists() {
+            copy_whole(path, &cached)?;
+        }
+        let (name_shown, digest) = (format!("{name}/{fingerprint}"), digest.to_owned());
+        progress.event(&Event::Uploading {
+            name: name_shown.clone(),
+            digest: digest.clone(),
+        });
+        let put = self
+            .blobs_of(config)
+            .store()
+            .and_then(|store| store.put(path));
+        progress.event(&match &put {
+            Ok(_) => Event::Uploaded {
+                name: name_shown,
+                digest: digest.clone(),
+            },
+            Err(_) => Event::FailedUploading {
+                name: name_shown,
+                digest: digest.clone(),
+            },
+        });
+        let id = put.within(|| format!("Creating blob for path '{}'", path.display()))?;
+        let entry = Entry {
+            blobstore_id: Some(id),
+            digest,
+        };
+        self.finished.add(kind, name, fingerprint, &entry)
+    }
+}
