@@ -22,6 +22,9 @@ use crate::platform::run_program;
 const GET_ATTEMPTS: u32 = 3;
 const GET_PAUSE: Duration = Duration::from_secs(5);
 
+/// The `blobstore_path` that CPIs give the agents of `create-env`.
+const CREATE_ENV_CACHE: &str = "/var/vcap/micro_bosh/data/cache";
+
 /// A blob to fetch: by URL if there is one, else by id.
 pub struct BlobRef<'a> {
     /// Signed URL or empty.
@@ -119,7 +122,11 @@ impl Blobs {
     fn local_folder(&self) -> Result<PathBuf> {
         self.settings
             .option("blobstore_path")
-            .map(PathBuf::from)
+            .map(|path| match path {
+                // compat: where `create-env` uploads to, whatever its CPIs say (§1.8).
+                CREATE_ENV_CACHE => self.layout.blobs(),
+                path => PathBuf::from(path),
+            })
             .ok_or_else(|| Error::new("The local blobstore has no option 'blobstore_path'"))
     }
 

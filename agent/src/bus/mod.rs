@@ -1,9 +1,11 @@
-//! The message bus: one NATS connection with the agent's certificate (`docs/spec/agent-protocol.md` §1).
+//! The message bus: one NATS connection with the agent's certificate (`docs/spec/agent-protocol.md` §1), or, where the
+//! settings name an `https` URL, a server for `create-env` ([`https`]).
 //!
 //! [`serve`] keeps a connection for ever. When `update_settings` brings another certificate the new connection is made
 //! and subscribed before the old one is given up, so no request is lost, and requests that arrive on both are handled
 //! once.
 
+mod https;
 mod tls;
 
 use std::collections::VecDeque;
@@ -107,6 +109,11 @@ impl Handle {
 
     fn use_client(&self, client: Client) {
         *lock(&self.client) = Some(client);
+        self.ready();
+    }
+
+    /// Requests can arrive now.
+    fn ready(&self) {
         self.connections.send_modify(|count| *count += 1);
         for waiting in lock(&self.renewed).drain(..) {
             let _ = waiting.send(());
@@ -116,7 +123,10 @@ impl Handle {
 
 /// Takes requests for ever.
 pub async fn serve(agent: Arc<Agent>) -> Result<()> {
-    check_urls(&agent.settings().mbus_urls())?;
+    let urls = agent.settings().mbus_urls();
+    if scheme(&urls)? == "https" {
+        return https::serve(agent, &urls[0]).await;
+    }
     let mut failures = 0;
     loop {
         match connect(&agent).await {
@@ -141,13 +151,13 @@ fn pause_before_attempt(failures: u32) -> Duration {
     Duration::from_millis(100 << failures.min(7)).min(Duration::from_secs(10))
 }
 
-fn check_urls(urls: &[String]) -> Result<()> {
+/// The scheme of the first URL, which selects the kind of bus.
+fn scheme(urls: &[String]) -> Result<&str> {
     let Some(first) = urls.first() else {
         return Err(Error::new("The settings name no message bus"));
     };
-    let scheme = first.split("://").next().unwrap_or_default();
-    match scheme {
-        "nats" | "tls" => Ok(()),
+    match first.split("://").next().unwrap_or_default() {
+        scheme @ ("nats" | "tls" | "https") => Ok(scheme),
         other => Err(Error::new(format!(
             "Message Bus Handler with scheme {other} could not be found"
         ))),

@@ -11,6 +11,7 @@ mod client;
 mod envelope;
 mod error;
 mod health;
+mod https;
 mod nats;
 mod patience;
 mod settings;
@@ -31,6 +32,7 @@ pub use envelope::{
 };
 pub use error::Error;
 pub use health::{Alert, Heartbeat, severity_of_event};
+pub use https::{HttpsAgentClient, SetupError, is_certificate_refused};
 pub use nats::{LongTexts, NatsAgentClient};
 pub use patience::{Patience, Target, timeouts};
 pub use settings::{

@@ -19,7 +19,7 @@ mod worker;
 
 pub use archive::archive;
 pub use error::{Error, JobError, RenderErrors, deployment_errors};
-pub use pool::{Options, Pool};
+pub use pool::{Evaluator, Options, Pool};
 pub use rendered::{RenderedFile, RenderedInstance, RenderedJob};
 pub use request::{
     JobInput, JobSources, ProvidedLink, RenderJob, RenderRequest, Template, input_digest,

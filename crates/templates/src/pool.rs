@@ -12,6 +12,25 @@ use crate::rendered::{RenderedInstance, RenderedJob};
 use crate::request::RenderRequest;
 use crate::worker::{Failure, JobAnswer, Worker};
 
+/// Whose rules templates are evaluated by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evaluator {
+    /// A director's: `docs/spec/releases-and-templates.md` §14.
+    Director,
+    /// `create-env`'s (§17): the request's context holds one context per job, by the job's name; jobs get no file of
+    /// links.
+    CreateEnv,
+}
+
+impl Evaluator {
+    fn script(self) -> &'static str {
+        match self {
+            Self::Director => crate::worker::SCRIPT,
+            Self::CreateEnv => crate::worker::CREATE_ENV_SCRIPT,
+        }
+    }
+}
+
 /// How the pool behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -27,6 +46,8 @@ pub struct Options {
     pub recycle_after: u32,
     /// Address space of a worker in bytes.
     pub memory: u64,
+    /// The rules of the evaluation.
+    pub evaluator: Evaluator,
 }
 
 impl Default for Options {
@@ -40,6 +61,7 @@ impl Default for Options {
             idle: Duration::from_secs(30),
             recycle_after: 2000,
             memory: 2 << 30,
+            evaluator: Evaluator::Director,
         }
     }
 }
@@ -83,7 +105,11 @@ impl Pool {
         // The semaphore is never closed.
         let _permit = self.inner.permits.acquire().await.ok();
         let answers = self.ask(request, &line).await?;
-        collect(request, answers)
+        let mut rendered = collect(request, answers)?;
+        if self.inner.options.evaluator == Evaluator::CreateEnv {
+            rendered.drop_links();
+        }
+        Ok(rendered)
     }
 
     async fn ask(&self, request: &RenderRequest, line: &str) -> Result<Vec<JobAnswer>, Error> {
@@ -98,9 +124,12 @@ impl Pool {
             let mut worker = match self.take_idle() {
                 Some(worker) => worker,
                 None => {
-                    Worker::start(&options.ruby, options.memory).map_err(|source| Error::Ruby {
-                        ruby: options.ruby.display().to_string(),
-                        source,
+                    let script = options.evaluator.script();
+                    Worker::start(&options.ruby, options.memory, script).map_err(|source| {
+                        Error::Ruby {
+                            ruby: options.ruby.display().to_string(),
+                            source,
+                        }
                     })?
                 }
             };

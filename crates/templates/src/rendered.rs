@@ -81,6 +81,13 @@ impl RenderedJob {
 }
 
 impl RenderedInstance {
+    /// Takes the generated files away.
+    pub(crate) fn drop_links(&mut self) {
+        for job in &mut self.jobs {
+            job.files.retain(|file| file.source != LINKS_FILE);
+        }
+    }
+
     /// SHA-1 over all jobs by name: monit, name, then content and target of each file by source path.
     pub fn configuration_hash(&self) -> String {
         let mut jobs: Vec<_> = self.jobs.iter().collect();

@@ -14,8 +14,10 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::isolation;
 
-/// The program that the workers run.
+/// The program that a director's workers run.
 pub(crate) const SCRIPT: &str = include_str!("../ruby/worker.rb");
+/// The one of `create-env`, which sees jobs differently.
+pub(crate) const CREATE_ENV_SCRIPT: &str = include_str!("../ruby/create_env.rb");
 
 /// Why a worker gave no answer.
 pub(crate) enum Failure {
@@ -71,7 +73,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts Ruby. It is killed when the worker is dropped.
-    pub fn start(ruby: &Path, memory: u64) -> io::Result<Self> {
+    pub fn start(ruby: &Path, memory: u64, script: &str) -> io::Result<Self> {
         let errors = tempfile::tempfile()?;
         let mut command = Command::new(ruby);
         command
@@ -80,7 +82,7 @@ impl Worker {
                 "-W0",
                 "--disable=did_you_mean,error_highlight",
                 "-e",
-                SCRIPT,
+                script,
             ])
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
