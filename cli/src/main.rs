@@ -9,6 +9,7 @@ mod environment;
 mod error;
 mod interpolate;
 mod ops;
+mod single_vm;
 mod ui;
 mod yaml;
 

@@ -177,7 +177,10 @@ fn blob_id(path: &str) -> Option<&str> {
 
 /// Takes as long for a wrong credential as for the right one.
 fn same(given: &[u8], wanted: &[u8]) -> bool {
-    let differences = given.iter().zip(wanted).fold(0, |all, (a, b)| all | (a ^ b));
+    let differences = given
+        .iter()
+        .zip(wanted)
+        .fold(0, |all, (a, b)| all | (a ^ b));
     given.len() == wanted.len() && differences == 0
 }
 

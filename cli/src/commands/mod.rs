@@ -10,6 +10,7 @@ mod local;
 mod parse;
 mod releases;
 mod resources;
+mod single_vm;
 pub mod slugs;
 mod ssh;
 mod tasks;
@@ -23,6 +24,7 @@ pub use local::*;
 pub use parse::{Parsed, parse};
 pub use releases::*;
 pub use resources::*;
+pub use single_vm::*;
 pub use ssh::*;
 pub use tasks::*;
 
@@ -324,6 +326,16 @@ pub enum Command {
     CleanUp(CleanUpArgs),
     /// Make an HTTP request to the director
     Curl(CurlArgs),
+
+    // --- a VM without a director
+    /// Create or update BOSH environment
+    CreateEnv(Box<CreateEnvArgs>),
+    /// Delete BOSH environment
+    DeleteEnv(Box<DeleteEnvArgs>),
+    /// Stop BOSH environment
+    StopEnv(Box<StopEnvArgs>),
+    /// Start BOSH environment
+    StartEnv(Box<EnvArgs>),
 
     // --- manifests
     /// Put a template together from variables and operations

@@ -20,6 +20,7 @@ mod release_dir;
 mod releases;
 mod repack_stemcell;
 mod session;
+mod single_vm;
 mod ssh;
 mod state;
 mod stemcell_manifest;
@@ -172,6 +173,10 @@ pub async fn run(context: &Context, cli: Cli) -> Result<()> {
         }
         Command::CleanUp(args) => disks::clean_up(&context.connect().await?, args).await,
         Command::Curl(args) => curl::curl(&context.connect().await?, args).await,
+        Command::CreateEnv(args) => single_vm::create(context, *args).await,
+        Command::DeleteEnv(args) => single_vm::delete(context, *args).await,
+        Command::StopEnv(args) => single_vm::stop(context, *args).await,
+        Command::StartEnv(args) => single_vm::start(context, *args).await,
         Command::Interpolate(args) => template::interpolate(context, args),
     }
 }

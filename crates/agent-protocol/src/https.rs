@@ -85,10 +85,14 @@ impl HttpsAgentClient {
             .basic_auth(&self.user, self.password.as_ref())
     }
 
-    async fn post(&self, method: &str, arguments: &[Value], reply: Duration) -> Result<Reply, Source> {
+    async fn post(
+        &self,
+        method: &str,
+        arguments: &[Value],
+        reply: Duration,
+    ) -> Result<Reply, Source> {
         // compat: no protocol, so the agent takes the oldest.
-        let message =
-            json!({"method": method, "arguments": arguments, "reply_to": self.director});
+        let message = json!({"method": method, "arguments": arguments, "reply_to": self.director});
         let response = self
             .request(reqwest::Method::POST, "/agent")
             .header("Content-Type", "application/json")
@@ -104,7 +108,10 @@ impl HttpsAgentClient {
             )
             .into());
         }
-        let body = response.bytes().await.map_err(|error| error.without_url())?;
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| error.without_url())?;
         Reply::parse(&body).ok_or_else(|| "Unmarshaling agent response".into())
     }
 
@@ -124,7 +131,11 @@ impl HttpsAgentClient {
             return Ok(());
         }
         let text = response.text().await.unwrap_or_default();
-        Err(format!("Putting blob {id}: wrong response code: {}; body: {text}", status.as_u16()).into())
+        Err(format!(
+            "Putting blob {id}: wrong response code: {}; body: {text}",
+            status.as_u16()
+        )
+        .into())
     }
 }
 

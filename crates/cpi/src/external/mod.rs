@@ -272,6 +272,32 @@ impl ExternalCpi {
         }
     }
 
+    /// What creations of this method made whose outcome was never settled, as their caller died: key and result each.
+    /// Waits for those that still run; starts nothing. Settle each when it is recorded.
+    pub async fn unsettled(&self, method: &'static str) -> Result<Vec<(String, Value)>, Error> {
+        let secrets = Secrets::of(self.config.properties.values());
+        let mut made = Vec::new();
+        for (key, entry) in self.spool.keyed(method) {
+            let call = process::Call {
+                config: &self.config,
+                method,
+                request_id: "unknown",
+                log: self.log.as_ref(),
+                secrets: &secrets,
+            };
+            let answered = match call.wait_for_other(&entry).await? {
+                Some(finished) => Response::parse(&finished.stdout).ok(),
+                None => None,
+            };
+            match answered {
+                Some(response) if response.error.is_none() => made.push((key, response.result)),
+                // Nothing was made, or nobody can tell.
+                _ => entry.remove(),
+            }
+        }
+        Ok(made)
+    }
+
     fn context(&self, request_id: &str, options: &CallOptions) -> Map<String, Value> {
         let mut context = Map::new();
         context.insert(

@@ -71,6 +71,22 @@ impl Spool {
         })
     }
 
+    /// The calls of a method that have a key, which is a plain name.
+    pub fn keyed(&self, method: &str) -> Vec<(String, Entry)> {
+        let Ok(entries) = fs_err::read_dir(&self.dir) else {
+            return Vec::new();
+        };
+        let prefix = format!("{method}-");
+        entries
+            .flatten()
+            .filter_map(|found| {
+                let name = found.file_name().to_string_lossy().into_owned();
+                let key = name.strip_prefix(&prefix)?.to_owned();
+                (!key.contains(ONCE)).then(|| (key, Entry { path: found.path() }))
+            })
+            .collect()
+    }
+
     pub fn entry(&self, method: &str, key: &str) -> Entry {
         let safe: String = key
             .bytes()

@@ -1,0 +1,152 @@
+//! Fetching releases and stemcells: files where they are, others into `~/.bosh/downloads` once (spec cli §17.1).
+
+use super::manifest::Archive;
+use super::stage::{Outcome, Stage};
+use crate::error::{Error, Result, Within};
+use domain::{Digest, MultiDigest};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The folder of downloads.
+pub struct Downloads {
+    folder: PathBuf,
+    http: reqwest::Client,
+}
+
+impl Downloads {
+    pub fn new(folder: PathBuf) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(30))
+            .build()
+            .map_err(|error| Error::from_chain(&error))?;
+        Ok(Downloads { folder, http })
+    }
+
+    /// The archive's file on this machine.
+    pub async fn get(&self, archive: &Archive, stage: &mut Stage) -> Result<PathBuf> {
+        if !archive.url.starts_with("http") {
+            let path = archive.url.trim_start_matches("file://");
+            return crate::config::expand(path);
+        }
+        let name = format!("{}-{}", Digest::sha1(&archive.url).hex(), archive.sha1);
+        let path = self.folder.join(name);
+        let work = async {
+            if path.is_file() {
+                let reason = "Found in local cache".to_owned();
+                return Ok(Outcome::Skipped((), reason));
+            }
+            self.download(archive, &path).await.map(Outcome::Done)
+        };
+        let step = format!("Downloading {}", archive.description);
+        stage.step_or_skip(step, work).await?;
+        Ok(path)
+    }
+
+    async fn download(&self, archive: &Archive, path: &Path) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            match self.try_download(archive, path).await {
+                Ok(()) => return Ok(()),
+                Err(error) if attempt == ATTEMPTS => {
+                    return Err(error.within(format!(
+                        "Failed to download from '{}'",
+                        without_credentials(&archive.url)
+                    )));
+                }
+                Err(_) => {}
+            }
+            attempt += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn try_download(&self, archive: &Archive, path: &Path) -> Result<()> {
+        let digest =
+            MultiDigest::parse(&archive.sha1).map_err(|error| Error::message(error.to_string()))?;
+        fs_err::create_dir_all(&self.folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        let network = |error: reqwest::Error| {
+            Error::from_chain(&error.without_url()).within("Unable to download")
+        };
+        let response = self.http.get(&archive.url).send().await;
+        let mut response = response
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(network)?;
+        while let Some(chunk) = response.chunk().await.map_err(network)? {
+            file.write_all(&chunk)?;
+        }
+        file.flush()?;
+        digest
+            .verify(fs_err::File::open(file.path())?)
+            .map_err(|error| Error::message(error.to_string()))
+            .within(|| "Verifying digest for downloaded file")?;
+        file.persist(path)
+            .map_err(|error| Error::from(error.error))
+            .within(|| "Saving downloaded file in cache")?;
+        Ok(())
+    }
+}
+
+fn without_credentials(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+            // URLs without a host can't have any.
+            let _ = url.set_username("<redacted>");
+            let _ = url.set_password(Some("<redacted>"));
+            url.to_string().replace("%3C", "<").replace("%3E", ">")
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// An unpacked stemcell, gone with the value.
+pub struct Stemcell {
+    pub name: String,
+    pub version: String,
+    pub api_version: u32,
+    pub cloud_properties: serde_json::Value,
+    folder: tempfile::TempDir,
+}
+
+impl Stemcell {
+    /// Unpacks below `temporary`.
+    pub fn unpack(tarball: &Path, temporary: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("stemcell-manager")
+            .tempdir_in(temporary)?;
+        let read = || -> Result<Self> {
+            let file = std::fs::File::open(tarball)
+                .map_err(|error| Error::message(format!("open {}: {error}", tarball.display())))?;
+            release_archive::tarball::unpack(file, folder.path())?;
+            let path = folder.path().join("stemcell.MF");
+            let text = fs_err::read_to_string(&path)
+                .within(|| format!("Reading stemcell manifest '{}'", path.display()))?;
+            let document = manifest::yaml::parse(&text, manifest::yaml::Dialect::Cli)
+                .map_err(|error| Error::from_chain(&error))
+                .within(|| "Parsing stemcell manifest")?;
+            let field = |key: &str| super::read::text(&document, key);
+            Ok(Stemcell {
+                name: field("name"),
+                version: field("version"),
+                api_version: field("api_version").parse().unwrap_or(0),
+                cloud_properties: super::read::object(
+                    &document,
+                    "cloud_properties",
+                    "stemcell.MF",
+                )?
+                .into(),
+                folder: tempfile::tempdir_in(temporary)?,
+            })
+        };
+        let read = read().within(|| format!("Extracting stemcell from '{}'", tarball.display()))?;
+        Ok(Stemcell { folder, ..read })
+    }
+
+    pub fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+}
