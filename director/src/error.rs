@@ -15,6 +15,7 @@ pub mod code {
     pub const TASK_NOT_FOUND: u32 = 10000;
     pub const TASK_CANCELLED: u32 = 10001;
     pub const TASK_UNEXPECTED_STATE: u32 = 10002;
+    pub const NETWORK_NOT_FOUND: u32 = 16012;
     pub const RELEASE_INVALID_ARCHIVE: u32 = 30002;
     pub const RELEASE_MANIFEST_NOT_FOUND: u32 = 30003;
     pub const RELEASE_NOT_FOUND: u32 = 30005;
@@ -81,6 +82,8 @@ pub mod code {
     pub const NOT_ENOUGH_DISK_SPACE: u32 = 500_001;
     pub const RUN_ERRAND_ERROR: u32 = 510_000;
     pub const DELETING_PERSISTENT_DISK: u32 = 520_000;
+    pub const ATTACH_DISK_UNKNOWN_INSTANCE: u32 = 520_001;
+    pub const ATTACH_DISK_INSTANCE_STATE: u32 = 520_003;
     pub const CONFIG_SERVER_DISABLED: u32 = 540_009;
     pub const CPI_NOT_FOUND: u32 = 550_001;
     pub const CLOUD_CONFIG_MERGE: u32 = 570_000;

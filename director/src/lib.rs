@@ -8,11 +8,13 @@ pub mod agents;
 pub mod api;
 pub mod auth;
 pub mod blobs;
+pub mod cleanup;
 pub mod cloud;
 pub mod compile;
 pub mod config;
 pub mod configs;
 pub mod deploy;
+pub mod disks;
 pub mod errands;
 pub mod error;
 pub mod events;
@@ -25,11 +27,14 @@ pub mod nats;
 pub mod releases;
 pub mod render;
 pub mod run;
+pub mod schedule;
 pub mod services;
+pub mod snapshots;
 pub mod ssh;
 pub mod stemcells;
 pub mod store;
 pub mod tasks;
+pub mod vms;
 
 /// The version that `/info` and events name.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -68,6 +68,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     services.record_start().await;
     services.remove_left_uploads().await;
     tokio::spawn(crate::tasks::retention::run(services.clone(), stop.clone()));
+    tokio::spawn(crate::schedule::run(services.clone(), stop.clone()));
     let address = listener.address();
     let server = tokio::spawn(api::serve(
         listener,

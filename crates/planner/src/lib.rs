@@ -52,9 +52,9 @@ pub use placement::{
 };
 pub use plan::{
     AddressPlan, Batch, CompilationPlan, CompilePackage, DeletionPlan, Dependency, DeploymentPlan,
-    GroupPlan, InstancePlan, PLANNER_VERSION, Phase, Wave, WorkerNetwork,
+    ExportPlan, GroupPlan, InstancePlan, PLANNER_VERSION, Phase, Wave, WorkerNetwork,
 };
-pub use planning::{plan, plan_deletion};
+pub use planning::{plan, plan_deletion, plan_export};
 pub use report::{GroupLines, InstanceLine, Report};
 pub use resolve::resolve_versions;
 pub use spec::{ArchiveRef, DiskSpec, InstanceSpec, JobRef, PackageRef, StemcellRef};

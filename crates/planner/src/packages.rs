@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::catalogue::{CompiledPackage, PackageGraph, PackageSpec, Release};
 use crate::input::PlanningInput;
-use crate::place::{Draft, DraftJob};
+use crate::place::{BoundRelease, Draft};
 use crate::placement::{CompiledRef, PackageNeed};
 use crate::spec::StemcellRef;
 
@@ -49,22 +49,35 @@ impl<'a> Needs<'a> {
     ) -> Result<BTreeMap<PackageName, usize>, Problem> {
         let mut runtime = BTreeMap::new();
         for job in &draft.jobs {
-            for name in &job.spec.packages {
-                let at = self.add(job, name, &draft.stemcell.reference, &mut Vec::new())?;
-                runtime.insert(name.clone(), at);
-            }
+            let stemcell = &draft.stemcell.reference;
+            runtime.extend(self.add_job(job.release, &job.spec.packages, stemcell)?);
+        }
+        Ok(runtime)
+    }
+
+    /// Adds the packages of one job with what they need; their places by name.
+    pub fn add_job(
+        &mut self,
+        release: BoundRelease<'a>,
+        packages: &[PackageName],
+        stemcell: &StemcellRef,
+    ) -> Result<BTreeMap<PackageName, usize>, Problem> {
+        let mut runtime = BTreeMap::new();
+        for name in packages {
+            let at = self.add(release, name, stemcell, &mut Vec::new())?;
+            runtime.insert(name.clone(), at);
         }
         Ok(runtime)
     }
 
     fn add(
         &mut self,
-        job: &DraftJob<'a>,
+        bound: BoundRelease<'a>,
         name: &PackageName,
         stemcell: &StemcellRef,
         above: &mut Vec<PackageName>,
     ) -> Result<usize, Problem> {
-        let release = job.release.release;
+        let release = bound.release;
         let Some((name, package)) = release.packages.get_key_value(name) else {
             return Err(Problem::new(
                 100,
@@ -102,7 +115,7 @@ impl<'a> Needs<'a> {
         above.push(name.clone());
         let mut dependencies = Vec::with_capacity(package.dependencies.len());
         for dependency in &package.dependencies {
-            dependencies.push(self.add(job, dependency, stemcell, above)?);
+            dependencies.push(self.add(bound, dependency, stemcell, above)?);
         }
         above.pop();
         dependencies.sort_by(|a, b| self.list[*a].name.cmp(&self.list[*b].name));
@@ -112,7 +125,7 @@ impl<'a> Needs<'a> {
             name,
             stemcell,
             &dependency_key,
-            job.release.exported_from,
+            bound.exported_from,
         );
         self.list.push(PackageNeed {
             name: name.clone(),

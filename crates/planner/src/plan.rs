@@ -240,6 +240,14 @@ pub struct WorkerNetwork {
     pub settings: serde_json::Value,
 }
 
+/// What must be compiled before a release can be exported: [`crate::plan_export`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExportPlan {
+    pub planner_version: u32,
+    pub compile: Vec<CompilePackage>,
+    pub compilation: CompilationPlan,
+}
+
 /// Instances that are deleted with their whole deployment: [`crate::plan_deletion`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeletionPlan {

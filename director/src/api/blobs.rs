@@ -28,6 +28,22 @@ pub async fn resource(State(api): State<Api>, caller: Caller, Path(id): Path<Str
     Ok(stream(object, "application/x-gzip"))
 }
 
+/// `GET /packages/blobs/:id`: a package's source, or what it was compiled to.
+pub async fn package(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Answer {
+    caller.require(&api, Permission::Read)?;
+    if !crate::store::blobs::is_package(api.services.store.pool(), &id).await? {
+        let text = format!("Package with blobstore id: {id} does not exist");
+        return Err(Refusal::Text(StatusCode::BAD_REQUEST, text));
+    }
+    let object = api
+        .services
+        .blobs
+        .get(&BlobId::new(&id))
+        .await
+        .map_err(|error| refused(&id, error))?;
+    Ok(stream(object, "application/x-gzip"))
+}
+
 fn refused(id: &str, error: BlobError) -> Error {
     if error.is_not_found() {
         return Error::new(

@@ -1,4 +1,4 @@
-//! Small reads: locks, resurrection switch, orphans, metrics, and lists that are empty until their rooms exist.
+//! Small reads: locks, resurrection switch, metrics, and lists that are empty until their rooms exist.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -6,9 +6,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::answer::{Answer, Refusal, empty, json_ok, plain, time_text};
+use super::answer::{Answer, Refusal, empty, json_ok, plain};
 use super::deployments::find;
-use super::request::{Caller, JsonBody, Query};
+use super::request::{Caller, JsonBody};
 use crate::auth::{Access, Permission};
 
 /// `GET /locks` (director-api.md §19.1)
@@ -60,70 +60,6 @@ pub async fn set_resurrection(
         .set_attribute(PAUSED, if paused { "true" } else { "false" })
         .await?;
     Ok(empty(StatusCode::OK))
-}
-
-pub async fn orphan_disks(State(api): State<Api>, caller: Caller) -> Answer {
-    caller.require(&api, Permission::Admin)?;
-    let list: Vec<Value> = api
-        .services
-        .store
-        .orphan_disks()
-        .await?
-        .iter()
-        .map(|disk| {
-            json!({
-                "disk_cid": disk.cid,
-                "size": disk.size,
-                "az": disk.az,
-                "deployment_name": disk.deployment_name,
-                "instance_name": disk.instance_name,
-                "cloud_properties": disk.cloud_properties,
-                "orphaned_at": time_text(disk.orphaned_at),
-            })
-        })
-        .collect();
-    Ok(json_ok(&list))
-}
-
-pub async fn orphaned_vms(State(api): State<Api>, caller: Caller) -> Answer {
-    caller.require(&api, Permission::Admin)?;
-    let list: Vec<Value> = api
-        .services
-        .store
-        .orphan_vms()
-        .await?
-        .iter()
-        .map(|vm| {
-            json!({
-                "az": vm.az,
-                "cid": vm.cid,
-                "deployment_name": vm.deployment_name,
-                "instance_name": vm.instance_name,
-                "ip_addresses": vm.ip_addresses,
-                "orphaned_at": time_text(vm.orphaned_at),
-            })
-        })
-        .collect();
-    Ok(json_ok(&list))
-}
-
-/// Managed networks are not made by this director, so none is orphaned.
-pub async fn networks(State(api): State<Api>, caller: Caller, query: Query) -> Answer {
-    caller.require(&api, Permission::Admin)?;
-    if query.flag("orphaned") {
-        return Ok(json_ok(&json!([])));
-    }
-    let text = "listing active networks is not implemented";
-    Err(Refusal::Text(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        text.into(),
-    ))
-}
-
-/// No snapshots are taken yet.
-pub async fn snapshots(State(api): State<Api>, caller: Caller, Path(name): Path<String>) -> Answer {
-    find(&api, &caller, &name, Access::Admin).await?;
-    Ok(json_ok(&json!([])))
 }
 
 /// `GET /deployments/:d/variables`: variables of all kept sets.

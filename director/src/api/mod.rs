@@ -7,14 +7,17 @@
 mod answer;
 mod blobs;
 mod certificates;
+mod cleanup;
 mod configs;
 mod deployments;
+mod disks;
 mod events;
 mod info;
 mod instances;
 mod misc;
 mod request;
 mod serve;
+mod snapshots;
 mod tasks;
 mod typed_configs;
 mod uploads;
@@ -156,7 +159,20 @@ fn deployment_routes() -> Router<Api> {
             post(instances::run_errand),
         )
         .route("/deployments/{name}/problems", get(misc::problems))
-        .route("/deployments/{name}/snapshots", get(misc::snapshots))
+        .route(
+            "/deployments/{name}/snapshots",
+            get(snapshots::list)
+                .post(snapshots::take)
+                .delete(snapshots::delete_all),
+        )
+        .route(
+            "/deployments/{name}/snapshots/{cid}",
+            delete(snapshots::delete_one),
+        )
+        .route(
+            "/deployments/{name}/jobs/{group}/{id}/snapshots",
+            get(snapshots::list_of_instance).post(snapshots::take_of_instance),
+        )
         .route("/deployed_variables/{*name}", get(misc::deployed_variables))
 }
 
@@ -170,7 +186,9 @@ fn upload_routes() -> Router<Api> {
             "/releases/{name}",
             get(uploads::show_release).delete(uploads::delete_release),
         )
+        .route("/releases/export", post(uploads::export_release))
         .route("/jobs", get(uploads::show_job))
+        .route("/packages/blobs/{id}", get(blobs::package))
         .route("/packages/matches", post(uploads::package_matches))
         .route(
             "/packages/matches_compiled",
@@ -201,9 +219,16 @@ fn other_routes() -> Router<Api> {
             "/resurrection",
             get(misc::resurrection).put(misc::set_resurrection),
         )
-        .route("/disks", get(misc::orphan_disks))
-        .route("/orphan_disks", get(misc::orphan_disks))
-        .route("/orphaned_vms", get(misc::orphaned_vms))
-        .route("/networks", get(misc::networks))
+        .route("/disks", get(disks::orphan_disks))
+        .route("/disks/{cid}", delete(disks::delete_disk))
+        .route("/disks/{cid}/attachments", put(disks::attach))
+        .route("/orphan_disks", get(disks::orphan_disks))
+        .route("/orphan_disks/{cid}", delete(disks::delete_orphan_disk))
+        .route("/orphaned_vms", get(disks::orphaned_vms))
+        .route("/vms/{cid}", delete(disks::delete_vm))
+        .route("/networks", get(disks::networks))
+        .route("/networks/{name}", delete(disks::delete_network))
+        .route("/cleanup", post(cleanup::run))
+        .route("/cleanup/dryrun", get(cleanup::dry_run))
         .route("/director/certificate_expiry", get(certificates::expiry))
 }

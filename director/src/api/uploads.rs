@@ -201,6 +201,34 @@ pub async fn show_release(
     Ok(json_ok(&shown))
 }
 
+/// `POST /releases/export`
+pub async fn export_release(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    caller.require(&api, Permission::Admin)?;
+    let args: releases::ExportArgs = serde_json::from_value(body).map_err(|error| {
+        Error::bad_request(format!("The request for an export can't be read: {error}"))
+    })?;
+    let description = format!(
+        "export release: '{}/{}' for '{}/{}'",
+        args.release_name, args.release_version, args.stemcell_os, args.stemcell_version
+    );
+    let args = json!(args);
+    queue(
+        &api,
+        caller,
+        &headers,
+        "export_release",
+        &description,
+        args,
+        None,
+    )
+    .await
+}
+
 /// `GET /jobs?name=…&release_name=…&fingerprint=…`: both refusals have an empty body.
 pub async fn show_job(State(api): State<Api>, caller: Caller, query: Query) -> Answer {
     caller.require(&api, Permission::ReadReleases)?;

@@ -1,6 +1,6 @@
 //! Compiling the packages that a plan needs, on VMs made for it (manifests-and-planning §6).
 //!
-//! `deploy` calls [`run`] before anything else is changed. Guarantees: a package is compiled once per
+//! `deploy` calls [`run`] before anything else is changed, an export of a release calls [`packages`]. Guarantees: a package is compiled once per
 //! stemcell and dependencies, whoever needs it; what is compiled stays for the next try; no compilation VM
 //! outlives the stage, whatever happens: those of a dead worker are deleted first.
 
@@ -10,22 +10,30 @@ mod worker;
 
 pub use worker::delete_left_overs;
 
-use planner::{DeploymentPlan, PackageRef};
+use planner::{CompilationPlan, CompilePackage, DeploymentPlan, PackageRef};
 
 use crate::deploy::work::Work;
 use crate::error::Error;
 
 /// Compiles what is missing and completes the specs in `plan` with the results.
 pub async fn run(work: &Work, plan: &mut DeploymentPlan) -> Result<(), Error> {
-    worker::delete_left_overs(work).await?;
-    show_finding(work).await?;
-    let compiled = if plan.compile.is_empty() {
-        Vec::new()
-    } else {
-        schedule::run(work, plan).await?
-    };
+    let compiled = packages(work, &plan.compile, &plan.compilation).await?;
     fill_in(plan, &compiled);
     Ok(())
+}
+
+/// Compiles all of `needs` on VMs as `compilation` says; the results in the same order. Shown as in a deploy.
+pub async fn packages(
+    work: &Work,
+    needs: &[CompilePackage],
+    compilation: &CompilationPlan,
+) -> Result<Vec<PackageRef>, Error> {
+    worker::delete_left_overs(work).await?;
+    show_finding(work).await?;
+    if needs.is_empty() {
+        return Ok(Vec::new());
+    }
+    schedule::run(work, needs, compilation).await
 }
 
 /// The line that people expect to see; the finding itself is part of the plan.

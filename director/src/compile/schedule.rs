@@ -3,18 +3,22 @@
 use std::collections::BTreeSet;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use planner::{Dependency, DeploymentPlan, PackageRef};
+use planner::{CompilationPlan, CompilePackage, Dependency, PackageRef};
 
 use super::package;
 use super::worker::Pool;
 use crate::deploy::work::Work;
 use crate::error::Error;
 
-/// Compiles all of `plan.compile`; the results in the same order. After the first failure nothing more is
+/// Compiles all of `needs`; the results in the same order. After the first failure nothing more is
 /// begun and what is under way runs to its end; the VMs are deleted in any case.
-pub async fn run(work: &Work, plan: &DeploymentPlan) -> Result<Vec<PackageRef>, Error> {
-    let pool = Pool::new(work, &plan.compilation);
-    let result = compile_all(work, plan, &pool).await;
+pub async fn run(
+    work: &Work,
+    needs: &[CompilePackage],
+    compilation: &CompilationPlan,
+) -> Result<Vec<PackageRef>, Error> {
+    let pool = Pool::new(work, compilation);
+    let result = compile_all(work, needs, &pool).await;
     // An interrupted worker leaves its VMs to the next one, which deletes them first.
     if matches!(&result, Err(error) if error.is_interrupted()) {
         return result;
@@ -27,10 +31,9 @@ pub async fn run(work: &Work, plan: &DeploymentPlan) -> Result<Vec<PackageRef>, 
 
 async fn compile_all(
     work: &Work,
-    plan: &DeploymentPlan,
+    needs: &[CompilePackage],
     pool: &Pool<'_>,
 ) -> Result<Vec<PackageRef>, Error> {
-    let needs = &plan.compile;
     let stage = work
         .ctx
         .events

@@ -13,6 +13,8 @@ use domain::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::schedule::Cron;
+
 /// Why the settings can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -78,6 +80,16 @@ pub struct Settings {
     /// Names of the local DNS domain (`bosh`).
     #[serde(default = "default_dns_domain")]
     pub dns_domain: String,
+    /// Take snapshots of persistent disks: after stops, by schedule, by `bosh take-snapshot`.
+    #[serde(default)]
+    pub enable_snapshots: bool,
+    /// When snapshots of all deployments are taken.
+    #[serde(default = "default_snapshot_schedule")]
+    pub snapshot_schedule: Cron,
+    #[serde(default)]
+    pub disks: Disks,
+    #[serde(default)]
+    pub vms: Vms,
     /// Agents are reached for heartbeats: silence longer than this (seconds) is "unresponsive".
     #[serde(default = "default_agent_timeout")]
     pub agent_timeout: u64,
@@ -177,6 +189,47 @@ pub struct Blobstore {
     /// Key of signed URLs.
     pub secret: Option<Secret<String>>,
     pub secret_file: Option<PathBuf>,
+}
+
+/// Clean-up of orphaned disks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Disks {
+    /// Days that an orphaned disk is kept.
+    pub max_orphaned_age_in_days: u32,
+    pub cleanup_schedule: Cron,
+}
+
+impl Default for Disks {
+    fn default() -> Disks {
+        Disks {
+            max_orphaned_age_in_days: 5,
+            cleanup_schedule: cron("0 0,30 * * * * UTC"),
+        }
+    }
+}
+
+/// Clean-up of orphaned VMs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Vms {
+    pub cleanup_schedule: Cron,
+}
+
+impl Default for Vms {
+    fn default() -> Vms {
+        Vms {
+            cleanup_schedule: cron("*/5 * * * * UTC"),
+        }
+    }
+}
+
+fn cron(text: &str) -> Cron {
+    Cron::parse(text).expect("the default schedules are valid")
+}
+
+fn default_snapshot_schedule() -> Cron {
+    cron("0 0 7 * * * UTC")
 }
 
 #[derive(Clone, Debug, Deserialize)]

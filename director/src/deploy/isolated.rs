@@ -163,6 +163,12 @@ impl Isolated {
         self.step("post_stop", StepKind::PostStop, || {
             jobs::script(work, to, "post-stop")
         })
+        .await?;
+        self.step("snapshot", StepKind::SnapshotDisk, || async {
+            crate::snapshots::take(work, &self.row, true)
+                .await
+                .map(drop)
+        })
         .await
     }
 

@@ -15,7 +15,7 @@ mod isolated;
 mod jobs;
 mod last_words;
 pub mod prepare;
-mod problems;
+pub mod problems;
 pub mod step;
 mod update;
 pub mod vm;

@@ -96,6 +96,21 @@ impl Work {
         metadata
     }
 
+    /// The same for a snapshot of one. Keys in the original's order.
+    pub fn snapshot_metadata(&self, instance: &Instance, agent: Option<&str>) -> Map<String, Json> {
+        let services = &self.ctx.services;
+        let mut metadata = Map::new();
+        metadata.insert("deployment".into(), json!(self.deployment.name));
+        metadata.insert("job".into(), json!(instance.group_name));
+        metadata.insert("index".into(), json!(instance.index));
+        metadata.insert("director_name".into(), json!(services.settings.name));
+        metadata.insert("director_uuid".into(), json!(services.director_uuid));
+        metadata.insert("agent_id".into(), json!(agent));
+        metadata.insert("instance_id".into(), json!(instance.uuid));
+        metadata.extend((*self.tags).clone());
+        metadata
+    }
+
     /// Records that something was done to a VM or disk, if events are recorded. Never stops the work.
     pub async fn record(
         &self,
@@ -110,6 +125,7 @@ impl Work {
             object_type: kind.into(),
             object_name: name.map(str::to_owned),
             instance: Some(instance.slug()),
+            deployment: Some(self.deployment.name.clone()),
             error: error.map(|error| error.message.clone()),
             ..NewAudit::default()
         };

@@ -50,6 +50,13 @@ impl AuditTrail {
         )
     }
 
+    /// The same for what is done to a deployment that the task is not about.
+    #[must_use]
+    pub fn of_deployment(mut self, name: &str) -> AuditTrail {
+        self.deployment = Some(name.to_owned());
+        self
+    }
+
     /// Records one event; user, task and deployment are filled in where empty. Returns its id.
     pub async fn record(&self, mut event: NewAudit) -> Result<i64, Error> {
         if event.user.is_empty() {

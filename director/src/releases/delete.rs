@@ -44,6 +44,16 @@ impl Handler for Delete {
     }
 }
 
+/// Deletes one version, as a clean-up does. The caller holds the release's lock: refused when it is in use meanwhile.
+pub async fn delete_version(context: &Context, name: &str, version: &str) -> Result<(), Error> {
+    let args = DeleteArgs {
+        name: name.to_owned(),
+        version: Some(version.to_owned()),
+        force: false,
+    };
+    delete(context, &args).await
+}
+
 async fn delete(context: &Context, args: &DeleteArgs) -> Result<(), Error> {
     let services = &context.services;
     let db = services.store.pool();

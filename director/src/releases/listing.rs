@@ -50,6 +50,31 @@ pub async fn list(services: &Services) -> Result<Value, Error> {
     Ok(Value::Array(releases))
 }
 
+/// Versions that no deployment uses, by release, oldest first.
+pub async fn unused(services: &Services) -> Result<Vec<(String, Vec<String>)>, Error> {
+    let db = services.store.pool();
+    let deployed: BTreeSet<i64> = rows::all_uses(db)
+        .await?
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
+    let mut releases: BTreeMap<String, Vec<ReleaseVersion>> = BTreeMap::new();
+    for version in rows::list_versions(db).await? {
+        if !deployed.contains(&version.id) {
+            releases
+                .entry(version.name.clone())
+                .or_default()
+                .push(version);
+        }
+    }
+    let texts = releases.into_iter().map(|(name, mut versions)| {
+        sort(&mut versions);
+        let versions = versions.into_iter().map(|version| version.version);
+        (name, versions.collect())
+    });
+    Ok(texts.collect())
+}
+
 /// By semi-semantic order; rows whose text is no version come first.
 fn sort(versions: &mut [ReleaseVersion]) {
     versions.sort_by(|a, b| {

@@ -6,6 +6,7 @@
 
 mod compiled;
 mod delete;
+mod export;
 mod jobs;
 mod listing;
 mod manifest;
@@ -15,8 +16,9 @@ mod rebase;
 mod upload;
 
 pub use compiled::dependency_key;
-pub use delete::Delete;
-pub use listing::{find_job, inspect, list, summary};
+pub use delete::{Delete, delete_version};
+pub use export::{Export, ExportArgs};
+pub use listing::{find_job, inspect, list, summary, unused};
 pub use matches::{matches, matches_compiled};
 pub(crate) use upload::WorkFolder;
 pub use upload::{Upload, UploadArgs};

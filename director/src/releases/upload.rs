@@ -82,11 +82,16 @@ impl WorkFolder {
         self.0.join(name)
     }
 
-    /// Deletes the folder, and the uploaded file with it.
-    pub fn remove(&self, source: &Incoming) {
+    /// Deletes the folder.
+    pub fn discard(&self) {
         if let Err(error) = fs_err::remove_dir_all(&self.0) {
             tracing::warn!(%error, "a task's work folder stays behind");
         }
+    }
+
+    /// Deletes the folder, and the uploaded file with it.
+    pub fn remove(&self, source: &Incoming) {
+        self.discard();
         if let Incoming::File(path) = source
             && let Err(error) = fs_err::remove_file(path)
         {

@@ -59,23 +59,19 @@ async fn delete(context: &Context, args: &DeleteArgs) -> Result<(), Error> {
         return Err(Error::new(code::STEMCELL_IN_USE, text));
     }
     for stemcell in &stemcells {
-        delete_one(context, args, stemcell).await?;
+        delete_one(context, stemcell, args.force).await?;
     }
     Ok(())
 }
 
 /// First in the cloud, then the row; deleting a stemcell that is gone succeeds, so this may be repeated.
-async fn delete_one(
-    context: &Context,
-    args: &DeleteArgs,
-    stemcell: &Stemcell,
-) -> Result<(), Error> {
+pub async fn delete_one(context: &Context, stemcell: &Stemcell, force: bool) -> Result<(), Error> {
     let db = context.services.store.pool();
     if let Some(cid) = &stemcell.cid {
         let cpi = context.services.cpis.for_task(context).get(&stemcell.cpi)?;
         match cpi.delete_stemcell(&cid.as_str().into()).await {
             Ok(()) => {}
-            Err(error) if args.force => {
+            Err(error) if force => {
                 context.debug(format!(
                     "Deleting stemcell {cid} failed, going on because of force: {error}"
                 ));

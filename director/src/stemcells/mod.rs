@@ -7,7 +7,7 @@ mod delete;
 mod manifest;
 mod upload;
 
-pub use delete::Delete;
+pub use delete::{Delete, delete_one};
 pub use manifest::StemcellManifest;
 pub use upload::{Upload, UploadArgs};
 
@@ -38,20 +38,36 @@ pub async fn list(services: &Services) -> Result<Value, Error> {
     });
     let list: Vec<Value> = stemcells
         .into_iter()
-        .map(|row| {
-            json!({
-                "name": row.name,
-                "operating_system": row.operating_system,
-                "version": row.version,
-                "cid": row.cid,
-                "cpi": row.cpi,
-                "deployments": uses.get(&row.id).cloned().unwrap_or_default(),
-                "api_version": row.api_version,
-                "id": row.id,
-            })
-        })
+        .map(|row| to_json(&row, uses.get(&row.id).cloned().unwrap_or_default()))
         .collect();
     Ok(Value::Array(list))
+}
+
+/// One stemcell as the API shows it, with the deployments that use it.
+pub fn to_json(row: &rows::Stemcell, deployments: Vec<Value>) -> Value {
+    json!({
+        "name": row.name,
+        "operating_system": row.operating_system,
+        "version": row.version,
+        "cid": row.cid,
+        "cpi": row.cpi,
+        "deployments": deployments,
+        "api_version": row.api_version,
+        "id": row.id,
+    })
+}
+
+/// Those that no deployment uses.
+pub async fn unused(services: &Services) -> Result<Vec<rows::Stemcell>, Error> {
+    let db = services.store.pool();
+    let used: Vec<i64> = rows::all_uses(db)
+        .await?
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
+    let mut unused = rows::list(db).await?;
+    unused.retain(|row| !used.contains(&row.id));
+    Ok(unused)
 }
 
 /// The names of the CPIs that stemcells go to; empty is the director's own.

@@ -36,3 +36,14 @@ pub async fn exists(db: impl PgExecutor<'_>, id: &str) -> Result<bool, sqlx::Err
         .fetch_one(db)
         .await
 }
+
+/// Whether an object is the source of a package, or what one was compiled to.
+pub async fn is_package(db: impl PgExecutor<'_>, blob_id: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select exists (select 1 from packages where blob_id = $1)
+             or exists (select 1 from compiled_packages where blob_id = $1)",
+    )
+    .bind(blob_id)
+    .fetch_one(db)
+    .await
+}

@@ -67,6 +67,31 @@ pub async fn find(
     row.as_ref().map(read).transpose()
 }
 
+/// What a package of this name and fingerprint was compiled to, in whichever release; the newest.
+pub async fn of_name(
+    db: impl PgExecutor<'_>,
+    name: &str,
+    fingerprint: &str,
+    stemcell_os: &str,
+    stemcell_version: &str,
+    dependency_key: &str,
+) -> Result<Option<CompiledPackage>, sqlx::Error> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from compiled_packages
+         where package_id in (select id from packages where name = $1 and fingerprint = $2)
+           and stemcell_os = $3 and stemcell_version = $4 and dependency_key_sha1 = $5
+         order by id desc limit 1"
+    )))
+    .bind(name)
+    .bind(fingerprint)
+    .bind(stemcell_os)
+    .bind(stemcell_version)
+    .bind(key_sha1(dependency_key))
+    .fetch_optional(db)
+    .await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// The build number the next compiled version of this package on this stemcell gets.
 pub async fn next_build(
     db: impl PgExecutor<'_>,
@@ -137,4 +162,33 @@ pub async fn package_id(
     .bind(source_blob)
     .fetch_optional(db)
     .await
+}
+
+/// One of all compiled packages, for a clean-up.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Named {
+    pub id: i64,
+    pub name: String,
+    pub stemcell_os: String,
+    pub stemcell_version: String,
+    pub blob_id: String,
+}
+
+/// Whatever is compiled, of any release and for any stemcell, oldest first.
+pub async fn list_all(db: impl PgExecutor<'_>) -> Result<Vec<Named>, sqlx::Error> {
+    sqlx::query_as(
+        "select c.id, p.name, c.stemcell_os, c.stemcell_version, c.blob_id
+         from compiled_packages c join packages p on p.id = c.package_id order by c.id",
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// One whose blob is gone.
+pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from compiled_packages where id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
+    Ok(())
 }

@@ -45,6 +45,18 @@ pub async fn find(db: impl PgExecutor<'_>, name: &str) -> Result<Option<Deployme
     row.as_ref().map(read).transpose()
 }
 
+pub async fn find_by_id(
+    db: impl PgExecutor<'_>,
+    id: i64,
+) -> Result<Option<Deployment>, sqlx::Error> {
+    let text = format!("select {COLUMNS} from deployments where id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(id)
+        .fetch_optional(db)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// The deployment that holds this canonical name (190009: two names that differ only in `_` and `-`).
 pub async fn find_by_canonical_name(
     db: impl PgExecutor<'_>,

@@ -1,5 +1,5 @@
-//! Persistent disks and orphaned disks. Like VMs, a disk has a row with a fresh key before `create_disk`
-//! is called. Orphaning moves the row; the data stays until somebody deletes it or its time is over.
+//! Persistent disks. Like VMs, a disk has a row with a fresh key before `create_disk`
+//! is called. Orphaning moves the row to `orphans`; the data stays until somebody deletes it or its time is over.
 
 use serde_json::Value as Json;
 use sqlx::{PgExecutor, Row, postgres::PgRow};
@@ -182,70 +182,87 @@ pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error>
 /// Returns the cid that is now an orphan.
 pub async fn orphan(db: &sqlx::PgPool, id: i64) -> Result<Option<String>, sqlx::Error> {
     let mut tx = super::begin(db).await?;
-    let cid: Option<String> = sqlx::query_scalar(
+    let orphan: Option<(i64, String)> = sqlx::query_as(
         "insert into orphan_disks (cid, size, az, cpi, deployment_name, instance_name, cloud_properties, created_at)
          select d.cid, d.size, i.az, d.cpi, p.name, i.group_name || '/' || i.uuid, d.cloud_properties, d.created_at
          from persistent_disks d join instances i on i.id = d.instance_id join deployments p on p.id = i.deployment_id
          where d.id = $1 and d.cid is not null
-         on conflict (cid) do update set orphaned_at = orphan_disks.orphaned_at returning cid",
+         on conflict (cid) do update set orphaned_at = orphan_disks.orphaned_at returning id, cid",
     )
     .bind(id)
     .fetch_optional(&mut *tx)
     .await?;
+    if let Some((orphan_id, _)) = &orphan {
+        sqlx::query(
+            "insert into orphan_snapshots (orphan_disk_id, cid, clean, snapshot_created_at)
+             select $2, cid, clean, created_at from snapshots where persistent_disk_id = $1 order by id
+             on conflict (cid) do nothing",
+        )
+        .bind(id)
+        .bind(orphan_id)
+        .execute(&mut *tx)
+        .await?;
+    }
     sqlx::query("delete from persistent_disks where id = $1")
         .bind(id)
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
-    Ok(cid)
+    Ok(orphan.map(|(_, cid)| cid))
 }
 
-/// One row of `orphan_disks`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OrphanDisk {
-    pub id: i64,
-    pub cid: String,
-    /// MiB.
-    pub size: i64,
-    pub az: Option<String>,
-    pub cpi: String,
-    pub deployment_name: String,
-    /// `<group>/<uuid>` it belonged to.
-    pub instance_name: String,
-    pub cloud_properties: Json,
-    pub orphaned_at: chrono::DateTime<chrono::Utc>,
-}
-
-/// All orphaned disks, newest first (`GET /disks`).
-pub async fn list_orphans(db: impl PgExecutor<'_>) -> Result<Vec<OrphanDisk>, sqlx::Error> {
-    let rows = sqlx::query(
-        "select id, cid, size, az, cpi, deployment_name, instance_name, cloud_properties, orphaned_at
-         from orphan_disks order by orphaned_at desc, id desc",
+/// The instance's managed disk becomes this one, atomically: an orphan comes back with its snapshots, a disk that
+/// nobody knew is recorded as `unknown` says. The one before becomes an orphan. Whether it was an orphan.
+pub async fn take_over(
+    db: &sqlx::PgPool,
+    cid: &str,
+    unknown: &NewDisk<'_>,
+) -> Result<bool, sqlx::Error> {
+    let before: Option<i64> = sqlx::query_scalar(
+        "select id from persistent_disks where instance_id = $1 and active and name = ''",
     )
-    .fetch_all(db)
+    .bind(unknown.instance_id)
+    .fetch_optional(db)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(OrphanDisk {
-                id: row.try_get("id")?,
-                cid: row.try_get("cid")?,
-                size: row.try_get("size")?,
-                az: row.try_get("az")?,
-                cpi: row.try_get("cpi")?,
-                deployment_name: row.try_get("deployment_name")?,
-                instance_name: row.try_get("instance_name")?,
-                cloud_properties: row.try_get("cloud_properties")?,
-                orphaned_at: row.try_get("orphaned_at")?,
-            })
-        })
-        .collect()
-}
-
-/// An orphan whose disk is certainly gone.
-pub async fn delete_orphan(db: impl PgExecutor<'_>, cid: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from orphan_disks where cid = $1")
-        .bind(cid)
-        .execute(db)
+    if let Some(before) = before {
+        orphan(db, before).await?;
+    }
+    let mut tx = super::begin(db).await?;
+    let orphan: Option<i64> =
+        sqlx::query_scalar("select id from orphan_disks where cid = $1 for update")
+            .bind(cid)
+            .fetch_optional(&mut *tx)
+            .await?;
+    let new: i64 = sqlx::query_scalar(
+        "insert into persistent_disks (instance_id, idempotency_key, cid, size, name, cloud_properties, cpi, active, task_id, created_at)
+         select $1, $2, $3, coalesce(o.size, $4), $5, coalesce(o.cloud_properties, $6), coalesce(o.cpi, $7), true, $8,
+                coalesce(o.created_at, now())
+         from (select 1) one left join orphan_disks o on o.cid = $3 returning id",
+    )
+    .bind(unknown.instance_id)
+    .bind(unknown.key)
+    .bind(cid)
+    .bind(unknown.size)
+    .bind(unknown.name)
+    .bind(unknown.cloud_properties)
+    .bind(unknown.cpi)
+    .bind(unknown.task_id)
+    .fetch_one(&mut *tx)
+    .await?;
+    if let Some(orphan) = orphan {
+        sqlx::query(
+            "insert into snapshots (persistent_disk_id, cid, clean, created_at)
+             select $1, cid, clean, snapshot_created_at from orphan_snapshots where orphan_disk_id = $2 order by id",
+        )
+        .bind(new)
+        .bind(orphan)
+        .execute(&mut *tx)
         .await?;
-    Ok(())
+        sqlx::query("delete from orphan_disks where id = $1")
+            .bind(orphan)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(orphan.is_some())
 }

@@ -112,6 +112,15 @@ pub async fn list(
     rows.iter().map(read).collect()
 }
 
+pub async fn find(db: impl PgExecutor<'_>, id: i64) -> Result<Option<Instance>, sqlx::Error> {
+    let text = format!("select {COLUMNS} from instances where id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(id)
+        .fetch_optional(db)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
 pub async fn find_by_uuid(
     db: impl PgExecutor<'_>,
     uuid: &str,

@@ -8,7 +8,10 @@ use super::{Error, Store};
 /// A disk that nobody uses any more; deleted by a person or after its time.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct OrphanDiskRow {
+    pub id: i64,
     pub cid: String,
+    /// The CPI that made it.
+    pub cpi: String,
     /// MiB
     pub size: i64,
     pub az: Option<String>,
@@ -21,7 +24,12 @@ pub struct OrphanDiskRow {
 /// A VM that is to be deleted by and by.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct OrphanVmRow {
+    pub id: i64,
+    pub agent_id: Option<String>,
     pub cid: String,
+    /// The CPI that made it.
+    pub cpi: String,
+    pub stemcell_api_version: Option<i32>,
     pub az: Option<String>,
     pub deployment_name: String,
     pub instance_name: String,
@@ -39,24 +47,66 @@ pub struct ProblemRow {
     pub description: String,
 }
 
+fn disks(rest: &str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!(
+        "select id, cid, cpi, size, az, deployment_name, instance_name, cloud_properties, orphaned_at
+         from orphan_disks {rest}"
+    ))
+}
+
 impl Store {
-    /// Newest first.
+    /// Oldest first.
     pub async fn orphan_disks(&self) -> Result<Vec<OrphanDiskRow>, Error> {
+        sqlx::query_as(disks("order by orphaned_at, id"))
+            .fetch_all(self.pool())
+            .await
+    }
+
+    /// Those orphaned before `cutoff`, oldest first.
+    pub async fn old_orphan_disks(
+        &self,
+        cutoff: DateTime<Utc>,
+    ) -> Result<Vec<OrphanDiskRow>, Error> {
+        sqlx::query_as(disks("where orphaned_at < $1 order by orphaned_at, id"))
+            .bind(cutoff)
+            .fetch_all(self.pool())
+            .await
+    }
+
+    pub async fn find_orphan_disk(&self, cid: &str) -> Result<Option<OrphanDiskRow>, Error> {
+        sqlx::query_as(disks("where cid = $1"))
+            .bind(cid)
+            .fetch_optional(self.pool())
+            .await
+    }
+
+    /// An orphan whose disk is certainly gone.
+    pub async fn delete_orphan_disk(&self, id: i64) -> Result<(), Error> {
+        sqlx::query("delete from orphan_disks where id = $1")
+            .bind(id)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Oldest first.
+    pub async fn orphan_vms(&self) -> Result<Vec<OrphanVmRow>, Error> {
         sqlx::query_as(
-            "select cid, size, az, deployment_name, instance_name, cloud_properties, orphaned_at
-             from orphan_disks order by orphaned_at desc, id desc",
+            "select id, agent_id, cid, az, cpi, deployment_name, instance_name, stemcell_api_version, ip_addresses,
+                    orphaned_at
+             from orphan_vms order by orphaned_at, id",
         )
         .fetch_all(self.pool())
         .await
     }
 
-    pub async fn orphan_vms(&self) -> Result<Vec<OrphanVmRow>, Error> {
-        sqlx::query_as(
-            "select cid, az, deployment_name, instance_name, ip_addresses, orphaned_at
-             from orphan_vms order by orphaned_at, id",
-        )
-        .fetch_all(self.pool())
-        .await
+    /// An orphan whose VM is certainly gone; its addresses are free again.
+    pub async fn delete_orphan_vm(&self, id: i64) -> Result<(), Error> {
+        sqlx::query("delete from orphan_vms where id = $1")
+            .bind(id)
+            .execute(self.pool())
+            .await?;
+        Ok(())
     }
 
     pub async fn open_problems(&self, deployment: i64) -> Result<Vec<ProblemRow>, Error> {

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 
 use super::Context;
 use crate::error::Error;
-use crate::{deploy, errands, instances, logs, releases, ssh, stemcells};
+use crate::{
+    cleanup, deploy, disks, errands, instances, logs, releases, snapshots, ssh, stemcells, vms,
+};
 
 /// Does the work of one type of task.
 ///
@@ -30,6 +32,20 @@ pub fn handler(kind: &str) -> Option<Box<dyn Handler>> {
         "ssh" => Box::new(ssh::Ssh),
         "fetch_logs" => Box::new(logs::FetchLogs),
         "run_errand" => Box::new(errands::RunErrand),
+        "export_release" => Box::new(releases::Export),
+        "create_snapshot" => Box::new(snapshots::CreateSnapshot),
+        "snapshot_deployment" => Box::new(snapshots::SnapshotDeployment),
+        "snapshot_deployments" => Box::new(snapshots::SnapshotDeployments),
+        "delete_snapshot" => Box::new(snapshots::DeleteSnapshot),
+        "delete_deployment_snapshots" => Box::new(snapshots::DeleteDeploymentSnapshots),
+        "attach_disk" => Box::new(disks::AttachDisk),
+        "orphan_disk" => Box::new(disks::OrphanDisk),
+        "delete_orphan_disks" => Box::new(disks::DeleteOrphans),
+        "delete_vm" => Box::new(vms::DeleteVm),
+        "delete_artifacts" => Box::new(cleanup::DeleteArtifacts),
+        "scheduled_orphaned_disk_cleanup" => Box::new(cleanup::OldDisks),
+        "scheduled_orphaned_vm_cleanup" => Box::new(cleanup::OrphanedVms),
+        "scheduled_dns_blobs_cleanup" => Box::new(cleanup::DnsBlobs),
         _ => return None,
     })
 }

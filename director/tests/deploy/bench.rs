@@ -68,9 +68,14 @@ impl Bench {
 
     /// A director of this name without uploads.
     pub async fn empty(name: &str, deployment: &str) -> anyhow::Result<Bench> {
+        Bench::with_settings(name, deployment, "").await
+    }
+
+    /// The same with more lines of settings.
+    pub async fn with_settings(name: &str, deployment: &str, more: &str) -> anyhow::Result<Bench> {
         let (database, nats) = (TestDatabase::create().await?, TestNats::start().await?);
         let folder = tempfile::tempdir()?;
-        let settings = settings(folder.path(), name, database.url(), nats.url())?;
+        let settings = settings(folder.path(), name, database.url(), nats.url(), more)?;
         let mut services =
             Services::connect(settings, "bench".into(), CancellationToken::new()).await?;
         let blobs = services.blobs.clone();
@@ -448,7 +453,13 @@ fn job_archive(spec: &Json) -> anyhow::Result<Vec<u8>> {
     Ok(tar.into_inner()?.finish()?)
 }
 
-fn settings(folder: &Path, name: &str, database: &str, nats: &str) -> anyhow::Result<Settings> {
+fn settings(
+    folder: &Path,
+    name: &str,
+    database: &str,
+    nats: &str,
+    more: &str,
+) -> anyhow::Result<Settings> {
     let (_, pair) = pki::Ca::generate(pki::Subject::cloud_foundry("agents"))?;
     fs_err::write(folder.join("ca.pem"), &pair.certificate)?;
     fs_err::write(folder.join("ca.key"), &pair.private_key)?;
@@ -467,7 +478,7 @@ cpi: {{path: /nonexistent}}
 blobstore: {{provider: local, secret: s3cret}}
 agent_wait_timeout: 5
 ruby: {{workers: 1}}
-"
+{more}"
     );
     Ok(Settings::parse(&text, "bench.yml", folder)?)
 }

@@ -1,12 +1,14 @@
 //! Deploys on a real database, a real message bus and real template rendering; the cloud and the agents are
 //! models that speak the real contracts.
 
+mod artifacts;
 mod bench;
 mod crashes;
 mod errands;
 mod failures;
 mod life;
 mod recorded;
+mod replay;
 mod traffic;
 
 /// A deployment `demo`: `web` instances over two AZs, one `store` with a persistent disk.

@@ -17,15 +17,15 @@ fn wire() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/wire")
 }
 
-struct Scenario(Json);
+pub struct Scenario(pub Json);
 
 impl Scenario {
-    fn load(name: &str) -> Scenario {
+    pub fn load(name: &str) -> Scenario {
         let text = fs_err::read_to_string(wire().join(format!("{name}.json"))).unwrap();
         Scenario(serde_json::from_str(&text).unwrap())
     }
 
-    fn file(&self, name: &str) -> &str {
+    pub fn file(&self, name: &str) -> &str {
         self.0["files"][name].as_str().unwrap()
     }
 
@@ -43,8 +43,15 @@ impl Scenario {
 
 /// The recorded release, stemcells (without signed URLs, as it was there) and configs, in an otherwise empty director of the recorded name.
 async fn bench(deployment: &str) -> Bench {
+    bench_with(deployment, "").await
+}
+
+/// The same with more settings.
+pub async fn bench_with(deployment: &str, settings: &str) -> Bench {
     let scenario = Scenario::load("first-deploy");
-    let bench = Bench::empty("TestDirector", deployment).await.unwrap();
+    let bench = Bench::with_settings("TestDirector", deployment, settings)
+        .await
+        .unwrap();
     let mut sql = bench.sql().await.unwrap();
     for version in ["1", "2"] {
         let cid = format!("stemcell-{version}");
@@ -70,12 +77,24 @@ async fn bench(deployment: &str) -> Bench {
             .await
             .unwrap();
     }
+    upload(&bench, "1").await;
+    bench
+}
+
+/// The recorded release, as it is in this version (the README of the recordings).
+pub async fn upload(bench: &Bench, version: &str) {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("release");
     copy(&wire().join("assets/release"), &source);
+    if version == "2" {
+        fs_err::write(source.join("src/site/index.html"), "site 2\n").unwrap();
+        let template = source.join("jobs/web/templates/web.yml.erb");
+        let text = fs_err::read_to_string(&template).unwrap();
+        fs_err::write(template, text + "motd: v2\n").unwrap();
+    }
     let options = CreateOptions {
         name: Some("wire-demo".into()),
-        version: Some("1".parse().unwrap()),
+        version: Some(version.parse().unwrap()),
         force: true,
         ..CreateOptions::default()
     };
@@ -91,7 +110,6 @@ async fn bench(deployment: &str) -> Bench {
         .unwrap()
         .done()
         .unwrap();
-    bench
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -197,3 +197,18 @@ async fn the_other_listings_are_valid_statements() -> anyhow::Result<()> {
     assert_eq!(store.attribute_or_insert("uuid", "2").await?, "1");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_moment_of_a_schedule_is_claimed_once_and_never_an_earlier_one() -> anyhow::Result<()> {
+    use bosun_director::store::schedule::claim;
+    let store = store().await?;
+    let (early, late) = (
+        "2026-01-09T06:00:00Z".parse()?,
+        "2026-01-09T06:30:00Z".parse()?,
+    );
+    assert!(claim(store.pool(), "disks", late).await?);
+    assert!(!claim(store.pool(), "disks", late).await?);
+    assert!(!claim(store.pool(), "disks", early).await?);
+    assert!(claim(store.pool(), "vms", early).await?);
+    Ok(())
+}

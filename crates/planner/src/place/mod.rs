@@ -21,6 +21,7 @@ use manifest::documents::{
 use serde_json::Value as Json;
 
 pub(crate) use addresses::{Addresses, Reserved};
+pub(crate) use bind::BoundRelease;
 pub(crate) use cloud_properties::merged;
 pub use cloud_properties::needed_vm_resources;
 pub(crate) use draft::{Draft, DraftJob};

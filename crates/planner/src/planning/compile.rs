@@ -1,25 +1,29 @@
 //! What is compiled, and on which VMs (§6).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use domain::{CpiName, StemcellCid};
+use domain::{CpiName, InstanceGroupName, PackageName, StemcellCid};
 use manifest::documents::{DefaultFor, GroupNetwork, Network, Problem, Problems, VmSpec};
 use serde_json::{Map, Value as Json};
 
 use crate::input::PlanningInput;
 use crate::packages;
 use crate::place::{Addresses, merged, network_settings};
-use crate::placement::Placement;
+use crate::placement::PackageNeed;
 use crate::plan::{CompilationPlan, CompilePackage, Dependency, WorkerNetwork};
 use crate::spec::{PackageRef, StemcellRef};
+
+/// A group and the places of its packages among the needs.
+pub(super) type RuntimePackages<'a> = (&'a InstanceGroupName, &'a BTreeMap<PackageName, usize>);
 
 /// The packages to compile, dependencies first.
 pub(super) fn plan_compilation(
     input: &PlanningInput,
-    placement: &Placement,
+    needs: &[PackageNeed],
+    groups: &[RuntimePackages],
 ) -> Vec<CompilePackage> {
-    let needs = &placement.packages;
-    let wanted = packages::to_compile(needs, placement.groups.iter().map(|g| &g.runtime_packages));
+    let wanted = packages::to_compile(needs, groups.iter().map(|(_, runtime)| *runtime));
     let cpi = compilation_cpi(input);
     let mut places: BTreeMap<usize, usize> = BTreeMap::new();
     let mut compile: Vec<CompilePackage> = Vec::new();
@@ -44,10 +48,9 @@ pub(super) fn plan_compilation(
                 }
             });
         let (stemcell_cid, stemcell_api_version) = stemcell_row(input, &need.stemcell, &cpi);
-        let users = placement
-            .groups
+        let users = groups
             .iter()
-            .filter(|g| g.runtime_packages.values().any(|r| *r == at));
+            .filter(|(_, runtime)| runtime.values().any(|r| *r == at));
         let package = CompilePackage {
             name: need.name.clone(),
             fingerprint: need.fingerprint.clone(),
@@ -58,7 +61,7 @@ pub(super) fn plan_compilation(
             source_sha1: source.sha1.clone(),
             dependency_key: need.dependency_key.clone(),
             dependencies: dependencies.collect(),
-            needed_by_groups: users.map(|g| g.name.clone()).collect(),
+            needed_by_groups: users.map(|(name, _)| (*name).clone()).collect(),
         };
         // The same package of two releases is compiled once.
         let same = compile
@@ -101,10 +104,10 @@ fn stemcell_row(
         )
 }
 
-/// How compilation VMs are made; with networks for as many as can work at once.
+/// How compilation VMs are made; with networks for as many as can work at once, without the addresses in `taken`.
 pub(super) fn workers(
     input: &PlanningInput,
-    placement: &Placement,
+    taken: impl IntoIterator<Item = IpAddr>,
     packages: usize,
 ) -> Result<CompilationPlan, Problems> {
     let desired = &input.desired;
@@ -129,14 +132,14 @@ pub(super) fn workers(
         network: config.network.clone(),
         cloud_properties,
         env: config.env.clone(),
-        worker_networks: worker_networks(input, placement, wanted)?,
+        worker_networks: worker_networks(input, taken, wanted)?,
     })
 }
 
 /// Fewer than `wanted` when the network is nearly full; none at all is a problem.
 fn worker_networks(
     input: &PlanningInput,
-    placement: &Placement,
+    taken: impl IntoIterator<Item = IpAddr>,
     wanted: usize,
 ) -> Result<Vec<WorkerNetwork>, Problem> {
     let config = &input.desired.cloud.compilation;
@@ -152,7 +155,7 @@ fn worker_networks(
         nic_group: None,
     };
     let mut addresses = Addresses::new(input);
-    for (_, _, ip, _) in placement.new_addresses() {
+    for ip in taken {
         addresses.take(ip);
     }
     let mut workers = Vec::with_capacity(wanted);

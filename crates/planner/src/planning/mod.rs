@@ -2,9 +2,12 @@
 
 mod compile;
 mod detect;
+mod export;
 mod reason;
 mod steps;
 mod waves;
+
+pub use export::plan_export;
 
 use std::collections::BTreeMap;
 
@@ -80,8 +83,14 @@ pub fn plan(
             &mut instances,
         ))
         .unwrap_or_default();
-    let compile = compile::plan_compilation(input, &placement);
-    let compilation = problems.take_all(compile::workers(input, &placement, compile.len()));
+    let runtime: Vec<_> = placement
+        .groups
+        .iter()
+        .map(|group| (&group.name, &group.runtime_packages))
+        .collect();
+    let compile = compile::plan_compilation(input, &placement.packages, &runtime);
+    let taken = placement.new_addresses().map(|(_, _, ip, _)| ip);
+    let compilation = problems.take_all(compile::workers(input, taken, compile.len()));
     let Some(compilation) = compilation else {
         return Err(problems);
     };

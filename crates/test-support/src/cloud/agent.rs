@@ -281,7 +281,9 @@ async fn compile(cloud: &FakeCloud, arguments: &Value) -> Result<Value, String> 
              Stdout: , Stderr: {name} does not compile\n"
         ));
     }
-    let (id, sha1) = put(cloud, signed, format!("compiled {name}\n").into_bytes()).await?;
+    let compiled = archive([("compiled".to_owned(), format!("compiled {name}\n"))])
+        .map_err(|error| error.to_string())?;
+    let (id, sha1) = put(cloud, signed, compiled).await?;
     Ok(match signed {
         Some(_) => json!({"result": {"sha1": sha1}}),
         None => json!({"result": {"blobstore_id": id, "sha1": sha1}}),
@@ -303,19 +305,21 @@ async fn put(
 
 /// One log per job, in the shape of a real agent's archive.
 fn logs(jobs: &[String]) -> std::io::Result<Vec<u8>> {
+    archive(jobs.iter().map(|job| {
+        let content = format!("{job} starts\n{job} says why it can't go on\n");
+        (format!("{job}/{job}.stderr.log"), content)
+    }))
+}
+
+fn archive(files: impl IntoIterator<Item = (String, String)>) -> std::io::Result<Vec<u8>> {
     let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gzip);
-    for job in jobs {
-        let content = format!("{job} starts\n{job} says why it can't go on\n");
+    for (path, content) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o640);
         header.set_cksum();
-        tar.append_data(
-            &mut header,
-            format!("{job}/{job}.stderr.log"),
-            content.as_bytes(),
-        )?;
+        tar.append_data(&mut header, path, content.as_bytes())?;
     }
     tar.into_inner()?.finish()
 }

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use cpi::{
     AttachDisk, Cpi, CreateDisk, CreateStemcell, CreateVm, CreatedVm, DeleteVm, DetachDisk,
-    DiskHint, Error, Info, Metadata, ResizeDisk,
+    DiskHint, Error, Info, Metadata, ResizeDisk, SnapshotDisk,
 };
-use domain::{DiskCid, StemcellCid, VmCid};
+use domain::{DiskCid, SnapshotCid, StemcellCid, VmCid};
 use serde_json::{Value, json};
 
 use super::{
@@ -314,6 +314,34 @@ impl Cpi for FakeCloud {
                 Ok(())
             },
         )
+        .await
+    }
+
+    async fn snapshot_disk(&self, request: SnapshotDisk) -> Result<SnapshotCid, Error> {
+        self.call(
+            "snapshot_disk",
+            json!([request.disk_cid, request.metadata]),
+            |world| {
+                disk(world, &request.disk_cid)?;
+                let cid = format!("snap-{}", uuid::Uuid::new_v4());
+                world
+                    .snapshots
+                    .insert(cid.clone(), request.disk_cid.to_string());
+                Ok(SnapshotCid::new(cid))
+            },
+        )
+        .await
+    }
+
+    async fn delete_snapshot(&self, cid: &SnapshotCid) -> Result<(), Error> {
+        self.call("delete_snapshot", json!([cid]), |world| {
+            match world.snapshots.remove(cid.as_str()) {
+                Some(_) => Ok(()),
+                None => Err(cpi::Fault::disk_not_found(format!(
+                    "Snapshot '{cid}' not found"
+                ))),
+            }
+        })
         .await
     }
 }

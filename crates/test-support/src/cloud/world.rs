@@ -11,6 +11,8 @@ use super::faults::Faults;
 pub struct World {
     pub vms: BTreeMap<String, FakeVm>,
     pub disks: BTreeMap<String, FakeDisk>,
+    /// The disk that each is of.
+    pub snapshots: BTreeMap<String, String>,
     pub stemcells: BTreeSet<String>,
     pub calls: Vec<Call>,
     pub mute_new_agents: bool,

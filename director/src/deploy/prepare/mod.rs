@@ -6,7 +6,7 @@
 //! A dry run stops after planning and has written nothing. Everything before the plan is stored may be done
 //! again by the next worker: rows made by an earlier attempt are found and used.
 
-mod bind;
+pub mod bind;
 pub mod documents;
 mod observe;
 mod reserve;

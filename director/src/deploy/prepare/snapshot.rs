@@ -41,6 +41,22 @@ pub async fn load(
             .any(|wanted| wanted.name.as_str() == group)
     };
     observe::agents(work, &mut current.instances, kept, options.fix).await?;
+    of_rows(work, bound, current, options).await
+}
+
+/// The same without asking agents: enough to know what must be compiled.
+pub async fn for_compilation(work: &Work, bound: &Bound) -> Result<PlanningInput, Error> {
+    let current = rows(work).await?;
+    of_rows(work, bound, current, DeployOptions::default()).await
+}
+
+async fn of_rows(
+    work: &Work,
+    bound: &Bound,
+    current: CurrentDeployment,
+    options: DeployOptions,
+) -> Result<PlanningInput, Error> {
+    let documents = &bound.documents;
     let mut input = PlanningInput {
         director: director(work),
         desired: DesiredDeployment {
@@ -81,7 +97,7 @@ fn director(work: &Work) -> DirectorFacts {
         local_dns: false,
         dns_ids: DnsIds::default(),
         agent_env: env::agent_env(settings),
-        snapshots: false,
+        snapshots: settings.enable_snapshots,
         cpi_resize_disk: false,
         cpi_update_disk: false,
         max_threads: MAX_THREADS,

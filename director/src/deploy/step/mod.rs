@@ -137,15 +137,14 @@ impl<'a> InstanceRun<'a> {
                 self.with_agent(|to| async move { jobs::script(work, &to, "post-stop").await })
                     .await
             }
-            // `snapshot::director` switches snapshots and swaps off, so no plan of ours has these.
-            Step::Snapshot | Step::ActivateVm | Step::OrphanVm => {
-                Err(Error::unclassified(format!(
-                    "This director can't do the step '{}' of the plan for '{}'.",
-                    step.kind(),
-                    row.name()
-                ))
-                .hint("The plan was made by another version of the director: deploy again."))
-            }
+            Step::Snapshot => crate::snapshots::take(work, row, true).await.map(drop),
+            // `snapshot::director` switches swaps off, so no plan of ours has these.
+            Step::ActivateVm | Step::OrphanVm => Err(Error::unclassified(format!(
+                "This director can't do the step '{}' of the plan for '{}'.",
+                step.kind(),
+                row.name()
+            ))
+            .hint("The plan was made by another version of the director: deploy again.")),
             Step::UnmountDisk { disk } => {
                 self.with_agent(|to| async move { disk::unmount(work, &to, disk).await })
                     .await
