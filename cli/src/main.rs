@@ -7,7 +7,9 @@ mod commands;
 mod config;
 mod environment;
 mod error;
+mod explain;
 mod interpolate;
+mod interrupt;
 mod ops;
 mod single_vm;
 mod ui;
@@ -36,7 +38,11 @@ fn main() -> ExitCode {
     let context = ops::Context {
         ui: ui.clone(),
         settings,
+        proxy: tokio::sync::OnceCell::new(),
     };
+    if ui.is_watched() && !cli.command.is_local() {
+        interrupt::watch();
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -49,7 +55,15 @@ fn main() -> ExitCode {
             ui.line("Succeeded");
             ExitCode::SUCCESS
         }
-        Err(error) => fail(&ui, &error),
+        Err(error) => {
+            let code = fail(&ui, &error);
+            if ui.is_watched()
+                && let Some(hint) = explain::hint(&error)
+            {
+                eprintln!("{hint}");
+            }
+            code
+        }
     };
     ui.flush();
     code

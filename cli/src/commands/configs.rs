@@ -1,5 +1,6 @@
 //! Arguments of the config commands.
 
+use super::types::{input_file, int};
 use crate::interpolate::VarsOpsArgs;
 use clap::Args;
 
@@ -25,14 +26,14 @@ pub struct ConfigsArgs {
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub name: Option<String>,
     /// Number of versions of each config to show
-    #[arg(short, long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", default_value_t = 1)]
-    pub recent: u32,
+    #[arg(short, long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", default_value_t = 1, value_parser = int)]
+    pub recent: i64,
 }
 
 #[derive(Args)]
 pub struct UpdateConfigArgs {
     /// Path to the config
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = input_file)]
     pub path: String,
     /// Config type
     #[arg(long = "type", value_name = "TYPE")]
@@ -53,13 +54,13 @@ pub struct DiffConfigArgs {
     #[arg(long, value_name = "ID")]
     pub from_id: Option<String>,
     /// Path to the first config
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = input_file)]
     pub from_content: Option<String>,
     /// ID of the second config
     #[arg(long, value_name = "ID")]
     pub to_id: Option<String>,
     /// Path to the second config
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = input_file)]
     pub to_content: Option<String>,
 }
 
@@ -73,7 +74,7 @@ pub struct NamedConfigArgs {
 #[derive(Args)]
 pub struct UpdateCloudConfigArgs {
     /// Path to the cloud config
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = input_file)]
     pub path: String,
     /// Config name
     #[arg(long, value_name = "NAME", default_value = "")]
@@ -85,7 +86,7 @@ pub struct UpdateCloudConfigArgs {
 #[derive(Args)]
 pub struct UpdateRuntimeConfigArgs {
     /// Path to the runtime config
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = input_file)]
     pub path: String,
     /// Config name
     #[arg(long, value_name = "NAME", default_value = "")]
@@ -103,7 +104,7 @@ pub struct UpdateRuntimeConfigArgs {
 #[derive(Args)]
 pub struct UpdateCpiConfigArgs {
     /// Path to the CPI config
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = input_file)]
     pub path: String,
     /// Show properties in the diff
     #[arg(long)]

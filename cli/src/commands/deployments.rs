@@ -1,13 +1,15 @@
 //! Arguments of the deployment commands.
 
-use super::slugs::{PoolOrInstanceSlug, Timestamp};
+use super::slugs::{PoolOrInstanceSlug, Timestamp, group_or_instance, output_file, skip_drain};
+use super::types::{input_file, int};
 use crate::interpolate::VarsOpsArgs;
 use clap::Args;
+use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct DeployArgs {
     /// Path to the manifest
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = input_file)]
     pub path: String,
     /// Show properties in the diff
     #[arg(long)]
@@ -31,7 +33,7 @@ pub struct DeployArgs {
     #[arg(long)]
     pub skip_upload_releases: bool,
     /// Skip drain scripts of all or some instance groups
-    #[arg(long, value_name = "GROUP[/ID]", num_args = 0..=1, require_equals = true, default_missing_value = "*")]
+    #[arg(long, value_name = "GROUP[/ID]", num_args = 0..=1, require_equals = true, default_missing_value = "*", value_parser = skip_drain)]
     pub skip_drain: Vec<String>,
     /// Override the manifest's canaries
     #[arg(long, value_name = "N")]
@@ -62,7 +64,7 @@ pub struct RunErrandArgs {
     #[arg(value_name = "NAME")]
     pub name: String,
     /// Instances to run on
-    #[arg(long = "instance", value_name = "GROUP[/ID]")]
+    #[arg(long = "instance", value_name = "INSTANCE-GROUP[/INSTANCE-ID]", value_parser = group_or_instance)]
     pub instances: Vec<PoolOrInstanceSlug>,
     /// Keep the errand's VMs
     #[arg(long)]
@@ -77,8 +79,8 @@ pub struct RunErrandArgs {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub logs_dir: String,
     /// Tell the task's state every so many seconds
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "30")]
-    pub with_heartbeat: Option<u64>,
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "30", value_parser = int)]
+    pub with_heartbeat: Option<i64>,
 }
 
 #[derive(Args)]
@@ -92,6 +94,22 @@ pub struct CloudCheckArgs {
     /// Only list the problems
     #[arg(short, long)]
     pub report: bool,
+}
+
+/// A recovery plan to write.
+#[derive(Args)]
+pub struct CreateRecoveryPlanArgs {
+    /// Where to write the plan
+    #[arg(value_name = "PATH", value_parser = output_file)]
+    pub path: PathBuf,
+}
+
+/// A recovery plan to carry out.
+#[derive(Args)]
+pub struct RecoverArgs {
+    /// Path to the plan
+    #[arg(value_name = "PATH", value_parser = output_file)]
+    pub path: PathBuf,
 }
 
 #[derive(Args)]

@@ -5,6 +5,9 @@ use clap::Args;
 
 #[derive(Args)]
 pub struct InstancesArgs {
+    /// Instances to show; all when absent (the original takes none)
+    #[arg(value_name = "INSTANCE-GROUP[/INSTANCE-ID]")]
+    pub slugs: Vec<PoolOrInstanceSlug>,
     /// Show more columns
     #[arg(short = 'i', long)]
     pub details: bool,
@@ -21,6 +24,9 @@ pub struct InstancesArgs {
 
 #[derive(Args)]
 pub struct VmsArgs {
+    /// Instances to show; all when absent (the original takes none)
+    #[arg(value_name = "INSTANCE-GROUP[/INSTANCE-ID]")]
+    pub slugs: Vec<PoolOrInstanceSlug>,
     /// Show vitals
     #[arg(long)]
     pub vitals: bool,
@@ -32,13 +38,9 @@ pub struct VmsArgs {
 /// What start, stop, restart and recreate have in common.
 #[derive(Args)]
 pub struct ConvergeArgs {
-    /// Instances to change; all when absent
-    #[arg(
-        value_name = "GROUP[/ID]",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub slug: PoolOrInstanceSlug,
+    /// Instances to change, one after the other (the original takes one); all when absent
+    #[arg(value_name = "INSTANCE-GROUP[/INSTANCE-ID]")]
+    pub slugs: Vec<PoolOrInstanceSlug>,
     /// Let the director bring the deployment into the state (default)
     #[arg(long)]
     pub converge: bool,
@@ -113,13 +115,13 @@ pub struct RecreateArgs {
 #[derive(Args)]
 pub struct InstanceArgs {
     /// Instance
-    #[arg(value_name = "GROUP/ID")]
+    #[arg(value_name = "INSTANCE-GROUP/INSTANCE-ID")]
     pub slug: InstanceSlug,
 }
 
 #[derive(Args)]
 pub struct UpdateResurrectionArgs {
     /// on or off
-    #[arg(value_name = "ON|OFF", value_parser = on_off, action = clap::ArgAction::Set)]
+    #[arg(value_name = "on|off", value_parser = on_off, action = clap::ArgAction::Set)]
     pub enabled: bool,
 }

@@ -14,6 +14,8 @@ mod single_vm;
 pub mod slugs;
 mod ssh;
 mod tasks;
+pub mod types;
+mod words;
 
 pub use authoring::*;
 pub use configs::*;
@@ -63,14 +65,14 @@ pub struct Globals {
     #[arg(short, long, global = true, value_name = "URL")]
     pub environment: Option<String>,
     /// Director CA certificate path or value [env: BOSH_CA_CERT]
-    #[arg(long, global = true, value_name = "CERT")]
+    #[arg(long, global = true, value_name = "CERT", value_parser = types::ca_cert)]
     pub ca_cert: Option<String>,
     /// Accepted for compatibility; SHA-256 is always used [env: BOSH_SHA2]
     #[arg(long, global = true)]
     pub sha2: bool,
     /// The number of parallel workers
-    #[arg(long, global = true, default_value_t = 5, value_name = "N")]
-    pub parallel: usize,
+    #[arg(long, global = true, default_value_t = 5, value_name = "N", value_parser = types::int)]
+    pub parallel: i64,
     /// User or UAA client [env: BOSH_CLIENT]
     #[arg(long, global = true, value_name = "NAME")]
     pub client: Option<String>,
@@ -97,6 +99,19 @@ pub struct Globals {
     pub non_interactive: bool,
 }
 
+impl Command {
+    /// Whether it is about processes of this machine, which have their own ways with signals.
+    pub fn is_local(&self) -> bool {
+        matches!(
+            self,
+            Command::Up(_)
+                | Command::Down(_)
+                | Command::Status(_)
+                | Command::EnvironmentSupervisor(_)
+        )
+    }
+}
+
 /// All commands, by topic.
 #[derive(Subcommand)]
 pub enum Command {
@@ -109,6 +124,14 @@ pub enum Command {
     Status(HomeArgs),
     #[command(hide = true)]
     EnvironmentSupervisor(HomeArgs),
+
+    // --- about this program
+    /// Show this help message
+    Help,
+    /// Print a script for the shell's completion of commands and flags
+    Completion(CompletionArgs),
+    /// Explain an error code of the director: what it means, what to do
+    Explain(ExplainArgs),
 
     // --- environments and session
     /// Show the environment
@@ -266,6 +289,10 @@ pub enum Command {
     /// Look for problems and resolve them
     #[command(visible_aliases = ["cck", "cloudcheck"])]
     CloudCheck(CloudCheckArgs),
+    /// Look for problems and write a plan for their repair
+    CreateRecoveryPlan(CreateRecoveryPlanArgs),
+    /// Repair a deployment after a plan
+    Recover(RecoverArgs),
     /// List events
     Events(EventsArgs),
     /// Show an event
@@ -301,6 +328,8 @@ pub enum Command {
     Scp(Box<ScpArgs>),
     /// Fetch or follow the logs of instances
     Logs(Box<LogsArgs>),
+    /// Capture network packets on instances
+    Pcap(Box<PcapArgs>),
 
     // --- disks, snapshots, clean-up
     /// List disks
@@ -311,6 +340,10 @@ pub enum Command {
     DeleteDisk(CidArgs),
     /// Orphan a disk
     OrphanDisk(CidArgs),
+    /// List networks
+    Networks(NetworksArgs),
+    /// Delete an orphaned network
+    DeleteNetwork(DeleteNetworkArgs),
     /// List orphaned VMs
     OrphanedVms,
     /// List snapshots

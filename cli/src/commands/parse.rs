@@ -1,10 +1,12 @@
 //! From the words of the command line to a [`Cli`], with the original parser's wording of mistakes
-//! (spec cli §1) and a nearest name where there is one.
+//! (spec cli §1) and, below it, the nearest name where the original has none.
 
-use super::Cli;
+use super::words::{self, Reading, Stop, flag_name};
+use super::{Cli, types};
+use crate::config;
 use crate::error::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, CommandFactory, Parser};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser};
 use std::ffi::OsString;
 
 /// What the command line asks for.
@@ -16,38 +18,58 @@ pub enum Parsed {
 
 /// Parses the program's arguments, its name first.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
-    let mut words: Vec<OsString> = arguments.into_iter().collect();
     let root = Cli::command();
-    let command = command_word(&root, &words);
-    match command.as_ref().and_then(|at| words[*at].to_str()) {
-        // `help`, `help COMMAND` are the flag of that name.
-        Some("help") => {
-            let at = command.unwrap_or_default();
-            words.remove(at);
-            words.push("--help".into());
-        }
-        None if words
-            .iter()
-            .skip(1)
-            .any(|word| word == "-v" || word == "--version") =>
-        {
-            return Ok(Parsed::Show(version()));
-        }
+    let given: Vec<String> = arguments
+        .into_iter()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let reading = words::read(&root, &given);
+    if matches!(reading.stop, Some(Stop::Version)) {
+        return Ok(Parsed::Show(version()));
+    }
+    if matches!(reading.stop, Some(Stop::Help)) {
+        return Ok(Parsed::Show(help(&root, reading.command)));
+    }
+    // Values are converted as they come, so a bad one is told before what is wrong further on or missing.
+    let parsed = root
+        .clone()
+        .try_get_matches_from(&reading.words)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    if let Err(error) = &parsed
+        && let Some(text) = bad_value(&root, &reading, error)
+    {
+        return Err(Error::message(text));
+    }
+    match &reading.stop {
+        Some(Stop::UnknownFlag(name)) => return Err(unknown_flag(&root, &reading, name)),
+        Some(Stop::Mistake(text)) => return Err(Error::message(text.clone())),
         _ => {}
     }
-    match Cli::try_parse_from(&words) {
+    check_variables(&reading)?;
+    if let Some(text) = reading
+        .command
+        .and_then(|command| missing(command, &reading))
+    {
+        return Err(Error::message(text));
+    }
+    let Some(command) = reading.command else {
+        return Err(no_command(&root, reading.extra.first()));
+    };
+    let name = command.get_name();
+    if !reading.extra.is_empty() {
+        return Err(Error::message(format!(
+            "Command '*opts.{}Opts' does not support extra arguments: {}",
+            opts_name(name),
+            reading.extra.join(", ")
+        )));
+    }
+    if name == "help" {
+        return Ok(Parsed::Show(help(&root, None)));
+    }
+    match parsed {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
-        Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Ok(Parsed::Show(error.render().to_string()))
-            }
-            _ => {
-                let active = command
-                    .and_then(|at| words[at].to_str())
-                    .and_then(|name| root.find_subcommand(name));
-                Err(Error::message(reword(&root, active, &error)))
-            }
-        },
+        Err(error) => Err(Error::message(first_line(&error))),
     }
 }
 
@@ -57,142 +79,175 @@ fn version() -> String {
     format!("version {label}\n")
 }
 
-/// Where the command's name stands: the first word that is neither a global flag nor its value.
-fn command_word(root: &clap::Command, words: &[OsString]) -> Option<usize> {
-    let mut at = 1;
-    while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
-        if !word.starts_with('-') {
-            return Some(at);
-        }
-        let takes_value = !word.contains('=')
-            && root.get_arguments().any(|arg| {
-                arg.get_action().takes_values()
-                    && (arg
-                        .get_long()
-                        .is_some_and(|long| word == format!("--{long}"))
-                        || arg
-                            .get_short()
-                            .is_some_and(|short| word == format!("-{short}")))
-            });
-        at += if takes_value { 2 } else { 1 };
+fn help(root: &Command, command: Option<&Command>) -> String {
+    let mut words = vec![root.get_name(), "--help"];
+    if let Some(command) = command {
+        words.insert(1, command.get_name());
     }
-    None
+    match Cli::try_parse_from(words) {
+        Err(error) => error.render().to_string(),
+        Ok(_) => String::new(),
+    }
 }
 
-fn reword(root: &clap::Command, active: Option<&clap::Command>, error: &clap::Error) -> String {
-    let context = |kind| match error.get(kind) {
+/// The text about a value that could not be converted.
+fn bad_value(root: &Command, reading: &Reading<'_>, error: &clap::Error) -> Option<String> {
+    if !matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+    ) {
+        return None;
+    }
+    let argument = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(text)) => text.clone(),
-        Some(ContextValue::Strings(list)) => list.first().cloned().unwrap_or_default(),
         _ => String::new(),
     };
-    let argument = context(ContextKind::InvalidArg);
-    match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            let name = context(ContextKind::InvalidSubcommand);
-            let nearest = nearest(&name, &command_names(root)).unwrap_or_default();
-            format!("Unknown command `{name}', did you mean `{nearest}'?")
-        }
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let mut names = command_names(root);
-            let last = names.pop().unwrap_or_default();
-            format!(
-                "Please specify one command of: {} or {last}",
-                names.join(", ")
-            )
-        }
-        ErrorKind::UnknownArgument if argument.starts_with('-') => {
-            unknown_flag(root, active, &argument)
-        }
-        ErrorKind::UnknownArgument => {
-            let name = active.map(clap::Command::get_name).unwrap_or_default();
-            format!(
-                "Command '*opts.{}Opts' does not support extra arguments: {argument}",
-                camel(name)
-            )
-        }
-        ErrorKind::MissingRequiredArgument => missing(error),
-        ErrorKind::ValueValidation => {
-            let cause = std::error::Error::source(error)
-                .map(|source| source.to_string())
-                .unwrap_or_else(|| first_line(error));
-            match find_flag(root, active, &argument) {
-                Some(flag) => format!(
-                    "invalid argument for flag `{}' (expected {}): {cause}",
-                    flag_name(flag),
-                    go_type(flag)
-                ),
-                None => cause,
-            }
-        }
-        ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::WrongNumberOfValues => {
-            match find_flag(root, active, &argument) {
-                Some(flag) => format!("expected argument for flag `{}'", flag_name(flag)),
-                None => first_line(error),
-            }
-        }
-        _ => first_line(error),
-    }
+    let cause = std::error::Error::source(error)
+        .map(|source| source.to_string())
+        .unwrap_or_else(|| first_line(error));
+    Some(match find_flag(root, reading.command, &argument) {
+        Some(flag) => format!(
+            "invalid argument for flag `{}' (expected {}): {}",
+            flag_name(flag),
+            types::go_type(reading.command, flag),
+            cause.replace(":\n  ", ": ")
+        ),
+        None => cause,
+    })
 }
 
-fn unknown_flag(root: &clap::Command, active: Option<&clap::Command>, argument: &str) -> String {
-    let name = argument
-        .trim_start_matches('-')
-        .split('=')
-        .next()
-        .unwrap_or_default();
-    let longs: Vec<String> = root
+/// compat: variables of all commands are read, whatever the command, and the last bad one is told.
+fn check_variables(reading: &Reading<'_>) -> Result<(), Error> {
+    let mut result = Ok(());
+    if !reading.has("ca-cert")
+        && let Some(text) = config::given("BOSH_CA_CERT")
+        && let Err(error) = types::ca_cert(&text)
+    {
+        let cause = error.to_string().replace(":\n  ", ": ");
+        result = Err(Error::message(format!(
+            "invalid argument for flag `--ca-cert' (expected opts.CACertArg): {cause}"
+        )));
+    }
+    for (long, name, flag) in [
+        ("sha2", "BOSH_SHA2", "--sha2"),
+        ("tty", "BOSH_TTY", "--tty"),
+        (
+            "non-interactive",
+            "BOSH_NON_INTERACTIVE",
+            "-n, --non-interactive",
+        ),
+        ("gw-disable", "BOSH_GW_DISABLE", "--gw-disable"),
+    ] {
+        if !reading.has(long)
+            && let Err(error) = config::boolean(name, flag)
+        {
+            result = Err(error);
+        }
+    }
+    result
+}
+
+/// What must be given and was not: flags before arguments.
+fn missing(command: &Command, reading: &Reading<'_>) -> Option<String> {
+    let mut flags: Vec<String> = command
         .get_arguments()
-        .chain(active.into_iter().flat_map(clap::Command::get_arguments))
-        .filter_map(|arg| arg.get_long().map(str::to_owned))
+        .filter(|arg| arg.is_required_set() && !arg.is_positional())
+        .filter(|arg| !reading.has(arg.get_long().unwrap_or_default()))
+        .map(|arg| format!("`{}'", flag_name(arg)))
         .collect();
-    let close = nearest(name, &longs)
-        .filter(|found| name.len() > 1 && distance(name, found) <= name.len().div_ceil(3));
-    match close {
-        Some(found) => format!("unknown flag `{name}', did you mean `--{found}'?"),
-        None => format!("unknown flag `{name}'"),
+    flags.sort();
+    if !flags.is_empty() {
+        return Some(match flags.len() {
+            1 => format!("the required flag {} was not specified", flags[0]),
+            _ => format!("the required flags {} were not specified", joined(&flags)),
+        });
+    }
+    let arguments: Vec<String> = command
+        .get_positionals()
+        .skip(reading.positionals)
+        .filter(|arg| arg.is_required_set())
+        .map(|arg| {
+            let names = arg.get_value_names().unwrap_or_default();
+            format!(
+                "`{}`",
+                names.first().map(|name| name.as_str()).unwrap_or_default()
+            )
+        })
+        .collect();
+    match arguments.len() {
+        0 => None,
+        1 => Some(format!(
+            "the required argument {} was not provided",
+            arguments[0]
+        )),
+        _ => Some(format!(
+            "the required arguments {} were not provided",
+            joined(&arguments)
+        )),
     }
 }
 
-fn missing(error: &clap::Error) -> String {
-    let list = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::Strings(list)) => list.clone(),
-        _ => return first_line(error),
-    };
-    let (flags, positionals): (Vec<String>, Vec<String>) =
-        list.into_iter().partition(|text| text.starts_with('-'));
-    let quoted = |names: Vec<String>| {
-        let names: Vec<String> = names.into_iter().map(|name| format!("`{name}'")).collect();
-        match names.split_last() {
-            Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-            _ => names.concat(),
-        }
-    };
-    if !flags.is_empty() {
-        let names: Vec<String> = flags
-            .iter()
-            .map(|text| text.split([' ', '=']).next().unwrap_or(text).to_owned())
-            .collect();
-        return if names.len() == 1 {
-            format!("the required flag {} was not specified", quoted(names))
-        } else {
-            format!("the required flags {} were not specified", quoted(names))
-        };
+/// `a, b and c`.
+fn joined(names: &[String]) -> String {
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
     }
-    let names: Vec<String> = positionals
+}
+
+/// No command, or one that nobody knows.
+fn no_command(root: &Command, typed: Option<&String>) -> Error {
+    let names = command_names(root);
+    let list = match names.split_last() {
+        Some((last, rest)) => format!(
+            "Please specify one command of: {} or {last}",
+            rest.join(", ")
+        ),
+        None => String::new(),
+    };
+    let Some(typed) = typed else {
+        return Error::message(list);
+    };
+    // compat: replacing all letters never costs more than there are.
+    let cost = |name: &String| distance(typed, name).min(typed.len());
+    let Some(nearest) = names.iter().min_by_key(|name| cost(name)) else {
+        return Error::message(list);
+    };
+    let unknown = format!("Unknown command `{typed}'");
+    if cost(nearest) * 2 < nearest.len() {
+        return Error::message(format!("{unknown}, did you mean `{nearest}'?"));
+    }
+    let text = format!("{unknown}. {list}");
+    let alike: Vec<String> = names
         .iter()
-        .map(|text| text.trim_matches(['<', '>', '.', '[', ']']).to_owned())
+        .filter(|name| name.split('-').any(|part| part == typed) || name.starts_with(typed))
+        .map(|name| format!("`{name}'"))
         .collect();
-    if names.len() == 1 {
-        format!(
-            "the required argument {} was not provided",
-            quoted(names).replace('\'', "`")
-        )
-    } else {
-        format!(
-            "the required arguments {} were not provided",
-            quoted(names).replace('\'', "`")
-        )
-    }
+    Error::message(match joined(&alike) {
+        alike if alike.is_empty() => text,
+        alike => format!("{text}\nDid you mean one of {alike}?"),
+    })
+}
+
+fn unknown_flag(root: &Command, reading: &Reading<'_>, name: &str) -> Error {
+    let longs: Vec<&str> = root
+        .get_arguments()
+        .chain(reading.command.into_iter().flat_map(Command::get_arguments))
+        .filter_map(Arg::get_long)
+        .collect();
+    let close = longs
+        .into_iter()
+        .min_by_key(|long| distance(name, long))
+        .filter(|long| name.len() > 1 && distance(name, long) <= name.len().div_ceil(3));
+    let text = format!("unknown flag `{name}'");
+    Error::message(match (close, reading.command) {
+        (Some(found), _) => format!("{text}\nDid you mean `--{found}'?"),
+        (None, Some(command)) => format!(
+            "{text}\nSee 'bosun {} --help' for the flags it takes",
+            command.get_name()
+        ),
+        (None, None) => text,
+    })
 }
 
 fn first_line(error: &clap::Error) -> String {
@@ -202,78 +257,49 @@ fn first_line(error: &clap::Error) -> String {
 }
 
 /// The flag that clap names as `--long <VALUE>`; positional arguments are none.
-fn find_flag<'a>(
-    root: &'a clap::Command,
-    active: Option<&'a clap::Command>,
-    text: &str,
-) -> Option<&'a Arg> {
-    let long = text.strip_prefix("--")?;
-    let long = long.split([' ', '=', '[']).next()?;
+fn find_flag<'a>(root: &'a Command, active: Option<&'a Command>, text: &str) -> Option<&'a Arg> {
+    let long = text
+        .split("--")
+        .nth(1)?
+        .split([' ', '=', '['])
+        .next()
+        .filter(|long| !long.is_empty())?;
     active
         .into_iter()
-        .flat_map(clap::Command::get_arguments)
+        .flat_map(Command::get_arguments)
         .chain(root.get_arguments())
         .find(|arg| arg.get_long() == Some(long))
 }
 
-fn flag_name(flag: &Arg) -> String {
-    let long = flag.get_long().unwrap_or_default();
-    match flag.get_short() {
-        Some(short) => format!("-{short}, --{long}"),
-        None => format!("--{long}"),
-    }
-}
-
-/// The original's name of a flag's type (spec cli §9.5): scripts may match on the whole line.
-fn go_type(flag: &Arg) -> &'static str {
-    match flag.get_long().unwrap_or_default() {
-        "ops-file" => "[]opts.OpsFileArg",
-        "var" => "[]template.VarKV",
-        "var-file" => "[]template.VarFileArg",
-        "vars-file" => "[]template.VarsFileArg",
-        "vars-env" => "[]template.VarsEnvArg",
-        "vars-store" => "opts.VarsFSStore",
-        "path" => "patch.Pointer",
-        "skip-drain" => "[]boshdir.SkipDrain",
-        "instance" => "[]boshdir.InstanceGroupOrInstanceSlug",
-        "stemcell" => "boshdir.OSVersionSlug",
-        "recreate-vms-created-before" | "vms-created-before" => "opts.TimestampArg",
-        "header" => "[]opts.CurlHeader",
-        "version" => "opts.VersionArg",
-        "tarball" => "opts.FileArg",
-        "parallel" | "recent" | "num" => "int",
-        _ => "string",
-    }
-}
-
 /// All names that can be typed, aliases left out, sorted.
-fn command_names(root: &clap::Command) -> Vec<String> {
+fn command_names(root: &Command) -> Vec<String> {
     let mut names: Vec<String> = root
         .get_subcommands()
+        .filter(|command| !command.is_hide_set())
         .map(|command| command.get_name().to_owned())
         .collect();
     names.sort();
     names
 }
 
-/// `attach-disk` as `AttachDisk`.
-fn camel(name: &str) -> String {
+/// `attach-disk` as `AttachDisk`, as the original names the type of its options.
+fn opts_name(name: &str) -> String {
+    if name == "inspect-local-stemcell" {
+        return "InspectStemcellTarball".to_owned();
+    }
     name.split('-')
-        .map(|word| {
-            let mut letters = word.chars();
-            match letters.next() {
-                Some(first) => first.to_uppercase().chain(letters).collect::<String>(),
-                None => String::new(),
+        .map(|word| match word {
+            "vm" | "cpi" | "ssh" | "scp" => word.to_uppercase(),
+            "vms" => "VMs".to_owned(),
+            _ => {
+                let mut letters = word.chars();
+                match letters.next() {
+                    Some(first) => first.to_uppercase().chain(letters).collect(),
+                    None => String::new(),
+                }
             }
         })
         .collect()
-}
-
-fn nearest(name: &str, candidates: &[String]) -> Option<String> {
-    candidates
-        .iter()
-        .min_by_key(|candidate| distance(name, candidate))
-        .cloned()
 }
 
 /// Edits from one word to another (Levenshtein).
@@ -293,59 +319,4 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problem(words: &[&str]) -> String {
-        let words = std::iter::once("bosun").chain(words.iter().copied());
-        match parse(words.map(OsString::from)) {
-            Err(error) => error.render(),
-            Ok(_) => panic!("expected a problem"),
-        }
-    }
-
-    #[test]
-    fn mistakes_are_told_in_the_originals_words() {
-        assert_eq!(
-            problem(&["instancs"]),
-            "Unknown command `instancs', did you mean `instances'?"
-        );
-        assert_eq!(
-            problem(&["deploy"]),
-            "the required argument `PATH` was not provided"
-        );
-        assert_eq!(
-            problem(&["attach-disk"]),
-            "the required arguments `GROUP/ID` and `CID` were not provided"
-        );
-        assert_eq!(
-            problem(&["configs", "--type", "cloud"]),
-            "Command '*opts.ConfigsOpts' does not support extra arguments: cloud"
-        );
-        assert_eq!(
-            problem(&["vms", "--vitls"]),
-            "unknown flag `vitls', did you mean `--vitals'?"
-        );
-        assert_eq!(problem(&["vms", "--zzzzzz"]), "unknown flag `zzzzzz'");
-        assert_eq!(
-            problem(&["vms", "-d"]),
-            "expected argument for flag `-d, --deployment'"
-        );
-        assert!(problem(&["-n"]).starts_with("Please specify one command of: add-blob, "));
-    }
-
-    #[test]
-    fn global_flags_may_stand_anywhere() {
-        let words = ["bosun", "-d", "x", "stop", "web/0", "-n", "--tty"];
-        let Ok(Parsed::Run(cli)) = parse(words.map(OsString::from)) else {
-            panic!("expected a command");
-        };
-        assert_eq!(cli.globals.deployment.as_deref(), Some("x"));
-        assert!(cli.globals.non_interactive && cli.globals.tty);
-    }
-
-    #[test]
-    fn the_definitions_are_consistent() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

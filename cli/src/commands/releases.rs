@@ -3,6 +3,7 @@
 use super::slugs::{
     NameVersion, ReleaseOrSeries, operating_system, output_file, release, stemcell,
 };
+use super::types::{existing_file, version};
 use clap::Args;
 use domain::version::Version;
 use std::path::PathBuf;
@@ -24,13 +25,8 @@ pub struct UploadStemcellArgs {
     )]
     pub name: String,
     /// Version, to skip the upload of a known one
-    #[arg(
-        long,
-        value_name = "VERSION",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub version: String,
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub version: Option<String>,
     /// Digest of a remote stemcell
     #[arg(long, value_name = "DIGEST")]
     pub sha1: Option<String>,
@@ -49,7 +45,7 @@ pub struct DeleteStemcellArgs {
 #[derive(Args)]
 pub struct InspectLocalStemcellArgs {
     /// Path to a stemcell
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH-TO-STEMCELL")]
     pub path: String,
 }
 
@@ -84,7 +80,7 @@ pub struct UploadReleaseArgs {
 #[derive(Args)]
 pub struct CreateReleaseArgs {
     /// Release manifest to make a tarball of
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = existing_file)]
     pub manifest: Option<String>,
     /// Release folder
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -119,7 +115,7 @@ pub struct InspectReleaseArgs {
 #[derive(Args)]
 pub struct InspectLocalReleaseArgs {
     /// Path to a release tarball
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH-TO-RELEASE")]
     pub path: String,
 }
 

@@ -1,6 +1,7 @@
 //! Arguments of the commands about disks, snapshots and clean-up, and of `curl`.
 
 use super::slugs::{Header, InstanceSlug};
+use super::types::input_file;
 use clap::Args;
 
 #[derive(Args)]
@@ -13,14 +14,28 @@ pub struct DisksArgs {
 #[derive(Args)]
 pub struct AttachDiskArgs {
     /// Instance
-    #[arg(value_name = "GROUP/ID")]
+    #[arg(value_name = "INSTANCE-GROUP/INSTANCE-ID")]
     pub slug: InstanceSlug,
     /// Disk CID
-    #[arg(value_name = "CID")]
+    #[arg(value_name = "DISK-CID")]
     pub cid: String,
     /// `copy` takes size and cloud properties of the replaced disk
-    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "copy")]
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub disk_properties: Option<String>,
+}
+
+#[derive(Args)]
+pub struct NetworksArgs {
+    /// List orphaned networks
+    #[arg(short, long)]
+    pub orphaned: bool,
+}
+
+#[derive(Args)]
+pub struct DeleteNetworkArgs {
+    /// Network
+    #[arg(value_name = "name")]
+    pub name: String,
 }
 
 /// A thing in the cloud.
@@ -34,7 +49,7 @@ pub struct CidArgs {
 #[derive(Args)]
 pub struct TakeSnapshotArgs {
     /// Instance; all when absent
-    #[arg(value_name = "GROUP/ID")]
+    #[arg(value_name = "INSTANCE-GROUP/INSTANCE-ID")]
     pub slug: Option<InstanceSlug>,
 }
 
@@ -63,7 +78,7 @@ pub struct CurlArgs {
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     pub headers: Vec<Header>,
     /// File with the body
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = input_file)]
     pub body: Option<String>,
     /// Show the answer's headers
     #[arg(short = 'i', long)]

@@ -11,6 +11,12 @@ use std::str::FromStr;
 #[error("{0}")]
 pub struct BadArgument(String);
 
+impl BadArgument {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        BadArgument(text.into())
+    }
+}
+
 fn bad<T>(text: String) -> Result<T, BadArgument> {
     Err(BadArgument(text))
 }
@@ -52,6 +58,41 @@ pub struct PoolOrInstanceSlug {
     pub id: Option<String>,
 }
 
+impl fmt::Display for PoolOrInstanceSlug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.group.as_deref().unwrap_or_default())?;
+        match &self.id {
+            Some(id) => write!(f, "/{id}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl PoolOrInstanceSlug {
+    /// What a command without arguments is about: everything.
+    pub fn or_all(mut slugs: Vec<Self>) -> Vec<Self> {
+        if slugs.is_empty() {
+            slugs.push(Self::default());
+        }
+        // Named twice is meant once.
+        let mut seen = std::collections::BTreeSet::new();
+        slugs.retain(|slug| seen.insert(slug.to_string()));
+        slugs
+    }
+
+    /// Whether it means this instance.
+    pub fn means(&self, group: Option<&str>, ids: [Option<&str>; 2], ips: &[String]) -> bool {
+        let address = self.id.is_none()
+            && self
+                .group
+                .as_ref()
+                .is_some_and(|address| ips.contains(address));
+        address
+            || (self.group.is_none() || self.group.as_deref() == group)
+                && (self.id.is_none() || ids.contains(&self.id.as_deref()))
+    }
+}
+
 impl FromStr for PoolOrInstanceSlug {
     type Err = BadArgument;
 
@@ -60,7 +101,7 @@ impl FromStr for PoolOrInstanceSlug {
             return Ok(Self::default());
         }
         match text.split('/').collect::<Vec<_>>()[..] {
-            ["", ..] => bad(format!(
+            [""] | ["", _] => bad(format!(
                 "Expected pool or instance '{text}' to specify non-empty name"
             )),
             [group] => Ok(PoolOrInstanceSlug {
@@ -79,6 +120,24 @@ impl FromStr for PoolOrInstanceSlug {
             )),
         }
     }
+}
+
+/// Parses `group` or `group/index-or-id`.
+pub fn group_or_instance(text: &str) -> Result<PoolOrInstanceSlug, BadArgument> {
+    if text.is_empty() {
+        return bad(format!(
+            "Expected pool or instance '{text}' to specify non-empty name"
+        ));
+    }
+    text.parse()
+}
+
+/// Parses whose drain scripts to skip: `*` for all, a group or an instance.
+pub fn skip_drain(text: &str) -> Result<String, BadArgument> {
+    if !matches!(text, "*" | "") {
+        group_or_instance(text)?;
+    }
+    Ok(text.to_owned())
 }
 
 /// `name/version` of a release, stemcell or operating system; the type parameter only changes messages.
@@ -124,6 +183,8 @@ pub fn operating_system(text: &str) -> Result<NameVersion, BadArgument> {
 
 /// The path of a file to be written, `~` replaced.
 pub fn output_file(text: &str) -> Result<PathBuf, BadArgument> {
+    // compat: nothing is the current folder.
+    let text = if text.is_empty() { "." } else { text };
     let path = crate::config::expand(text)
         .and_then(|path| Ok(std::path::absolute(path)?))
         .or_else(|error| bad(format!("Checking file path: {}", error.flat())))?;
@@ -146,12 +207,16 @@ impl FromStr for ReleaseOrSeries {
     fn from_str(text: &str) -> Result<Self, BadArgument> {
         let what = format!("Expected release or series '{text}'");
         match text.split('/').collect::<Vec<_>>()[..] {
-            ["", ..] => bad(format!("{what} to specify non-empty name")),
+            [""] | ["", _] => bad(format!(
+                "Expected release '{text}' to specify non-empty name"
+            )),
             [name] => Ok(ReleaseOrSeries {
                 name: name.to_owned(),
                 version: None,
             }),
-            [_, ""] => bad(format!("{what} to specify non-empty version")),
+            [_, ""] => bad(format!(
+                "Expected release '{text}' to specify non-empty version"
+            )),
             [name, version] => Ok(ReleaseOrSeries {
                 name: name.to_owned(),
                 version: Some(version.to_owned()),
@@ -205,14 +270,15 @@ impl FromStr for Header {
     type Err = BadArgument;
 
     fn from_str(text: &str) -> Result<Self, BadArgument> {
+        let what = format!("Expected header '{text}'");
         match text.split_once(": ") {
-            Some((name, value)) if !name.is_empty() => Ok(Header {
+            Some(("", _)) => bad(format!("{what} to specify non-empty name")),
+            Some((_, "")) => bad(format!("{what} to specify non-empty value")),
+            Some((name, value)) => Ok(Header {
                 name: name.to_owned(),
                 value: value.to_owned(),
             }),
-            _ => bad(format!(
-                "Expected header '{text}' to be in format 'name: value'"
-            )),
+            None => bad(format!("{what} to be in format 'name: value'")),
         }
     }
 }

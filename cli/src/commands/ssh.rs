@@ -1,7 +1,9 @@
-//! Arguments of ssh, scp and logs.
+//! Arguments of ssh, scp, logs and pcap.
 
 use super::slugs::PoolOrInstanceSlug;
+use super::types::{duration, existing_file, int, uint32};
 use clap::Args;
+use std::time::Duration;
 
 /// How to get to the instances.
 #[derive(Args, Clone, Default)]
@@ -25,56 +27,61 @@ pub struct GatewayArgs {
 
 #[derive(Args)]
 pub struct SshArgs {
-    /// Instances; all when absent
+    /// Instances, by group, ID or IP address; all when absent
     #[arg(
-        value_name = "GROUP[/ID]",
+        value_name = "INSTANCE-GROUP[/INSTANCE-ID] | IP",
         default_value = "",
         hide_default_value = true
     )]
     pub slug: PoolOrInstanceSlug,
+    /// Command to run, as words; with --command further instances (beyond the original)
+    #[arg(value_name = "WORDS")]
+    pub words: Vec<String>,
     /// Command to run
     #[arg(short, long, value_name = "COMMAND")]
     pub command: Vec<String>,
-    /// Command to run, as words
-    #[arg(last = true, value_name = "WORDS")]
-    pub words: Vec<String>,
     /// Options passed to ssh as they are
     #[arg(long = "opts", value_name = "OPTION", allow_hyphen_values = true)]
     pub options: Vec<String>,
     /// Show results as a table instead of streaming
     #[arg(short, long)]
     pub results: bool,
-    /// Log in with this key instead of one made for the session
-    #[arg(short = 'i', long, value_name = "PATH")]
-    pub private_key: Option<String>,
-    /// User that the key belongs to
-    #[arg(short = 'l', long, value_name = "NAME", default_value = "vcap")]
-    pub username: String,
+    #[command(flatten)]
+    pub login: LoginArgs,
     #[command(flatten)]
     pub gateway: GatewayArgs,
 }
 
+/// A key and user that the instance knows already.
+#[derive(Args)]
+pub struct LoginArgs {
+    /// Log in with this key instead of one made for the session
+    #[arg(short = 'i', long, value_name = "PATH", value_parser = existing_file)]
+    pub private_key: Option<String>,
+    /// User that the key belongs to
+    #[arg(short = 'l', long, value_name = "NAME", default_value = "vcap")]
+    pub username: String,
+}
+
 #[derive(Args)]
 pub struct ScpArgs {
-    /// Source and destination, one of them GROUP[/ID]:PATH
-    #[arg(value_name = "PATH", required = true)]
+    /// Source and destination, one of them INSTANCE-GROUP[/INSTANCE-ID]:PATH
+    #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
     /// Copy folders with what is in them
     #[arg(short, long)]
     pub recursive: bool,
+    #[command(flatten)]
+    pub login: LoginArgs,
     #[command(flatten)]
     pub gateway: GatewayArgs,
 }
 
 #[derive(Args)]
 pub struct LogsArgs {
-    /// Instances; all when absent
-    #[arg(
-        value_name = "GROUP[/ID]",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub slug: PoolOrInstanceSlug,
+    /// Instances (the original takes one or a group); all when absent
+    #[arg(value_name = "INSTANCE-GROUP[/INSTANCE-ID]")]
+    pub slugs: Vec<PoolOrInstanceSlug>,
     /// Folder for the downloaded logs
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: String,
@@ -82,8 +89,8 @@ pub struct LogsArgs {
     #[arg(short, long)]
     pub follow: bool,
     /// Show the last lines of each log
-    #[arg(long, value_name = "LINES")]
-    pub num: Option<u32>,
+    #[arg(long, value_name = "LINES", value_parser = int)]
+    pub num: Option<i64>,
     /// Don't print the names of the files that are followed
     #[arg(short, long)]
     pub quiet: bool,
@@ -102,6 +109,36 @@ pub struct LogsArgs {
     /// Agent, job and system logs
     #[arg(long)]
     pub all_logs: bool,
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+}
+
+#[derive(Args)]
+pub struct PcapArgs {
+    /// Instances; all when absent
+    #[arg(value_name = "INSTANCE-GROUP[/INSTANCE-ID]")]
+    pub slugs: Vec<PoolOrInstanceSlug>,
+    /// Network interface to listen on
+    #[arg(short, long, value_name = "NAME", default_value = "eth0")]
+    pub interface: String,
+    /// Which packets, in the language of tcpdump
+    #[arg(
+        short,
+        long,
+        value_name = "EXPRESSION",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub filter: String,
+    /// Bytes of each packet to keep
+    #[arg(short, long, value_name = "BYTES", default_value = "65535", value_parser = uint32)]
+    pub snaplen: u32,
+    /// File to write the packets to
+    #[arg(short, long, value_name = "PATH", required = true)]
+    pub output: String,
+    /// How long to wait for the last packets after a stop
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub stop_timeout: Duration,
     #[command(flatten)]
     pub gateway: GatewayArgs,
 }

@@ -1,11 +1,12 @@
 //! Arguments of the task commands.
 
+use super::types::int;
 use clap::Args;
 
 #[derive(Args)]
 pub struct TaskArgs {
     /// Task ID; the newest running one when absent
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = int)]
     pub id: Option<i64>,
     /// Show the event log raw
     #[arg(long)]
@@ -27,8 +28,8 @@ pub struct TaskArgs {
 #[derive(Args)]
 pub struct TasksArgs {
     /// Number of recent tasks to show
-    #[arg(short, long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "30")]
-    pub recent: Option<u32>,
+    #[arg(short, long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "30", value_parser = int)]
+    pub recent: Option<i64>,
     /// Show all kinds of tasks
     #[arg(short, long)]
     pub all: bool,
@@ -37,16 +38,16 @@ pub struct TasksArgs {
 #[derive(Args)]
 pub struct CancelTaskArgs {
     /// Task ID
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = int)]
     pub id: i64,
 }
 
 #[derive(Args)]
 pub struct CancelTasksArgs {
     /// Task types to cancel; all when absent
-    #[arg(short, long = "type", value_name = "TYPE", require_equals = true)]
+    #[arg(short, long = "type", value_name = "TYPE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub types: Vec<String>,
     /// Task states to cancel; queued when absent
-    #[arg(short, long = "state", value_name = "STATE", require_equals = true)]
+    #[arg(short, long = "state", value_name = "STATE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub states: Vec<String>,
 }

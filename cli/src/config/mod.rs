@@ -5,10 +5,10 @@ mod file;
 mod variables;
 
 pub use file::Config;
-pub use variables::{Paths, boolean, expand, home, optional, proxy};
+pub use variables::{Paths, boolean, expand, given, home, optional, proxy};
 
 use crate::commands::Globals;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ui;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -46,10 +46,7 @@ impl Settings {
             Some(path) => variables::expand(&path)?,
             None => home()?.join(".bosh/config"),
         };
-        let ca_cert = match flags.ca_cert.clone() {
-            Some(text) => Some(text),
-            None => optional("BOSH_CA_CERT"),
-        };
+        let ca_cert = flags.ca_cert.clone().or_else(|| given("BOSH_CA_CERT"));
         Ok(Settings {
             config_path,
             environment: flags
@@ -66,7 +63,7 @@ impl Settings {
                 .deployment
                 .clone()
                 .or_else(|| optional("BOSH_DEPLOYMENT")),
-            parallel: flags.parallel.max(1),
+            parallel: usize::try_from(flags.parallel).unwrap_or(1).max(1),
             ui: ui::Options {
                 mode,
                 color: is_terminal && !flags.no_color && !dumb && mode == ui::Mode::Terminal,
@@ -77,11 +74,8 @@ impl Settings {
     }
 }
 
-/// `--ca-cert` is a path or the certificate itself.
+/// `--ca-cert` is a path or the certificate itself; it was checked when flags were read.
 fn read_ca_cert(text: &str) -> Result<String> {
-    if text.is_empty() {
-        return Err(Error::message("Expected CA cert to be non-empty"));
-    }
     if text.contains("BEGIN") {
         return Ok(text.to_owned());
     }

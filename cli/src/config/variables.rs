@@ -8,6 +8,11 @@ pub fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A variable that is set, if only to nothing.
+pub fn given(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// A switch: set and empty turns it on, as Go's `ParseBool` reads the rest.
 pub fn boolean(name: &str, flag: &str) -> Result<bool> {
     let Ok(value) = std::env::var(name) else {

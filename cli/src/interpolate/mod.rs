@@ -96,7 +96,7 @@ fn read_operations(file: &str) -> Result<Vec<Operation>, String> {
 #[derive(Args, Debug, Clone, Default)]
 pub struct InterpolateArgs {
     /// Path to a template that will be interpolated
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = crate::commands::types::input_file)]
     pub template: String,
     #[command(flatten)]
     pub vars_ops: VarsOpsArgs,

@@ -5,6 +5,7 @@ use crate::commands::CloudCheckArgs;
 use crate::error::{Error, Result};
 use crate::ui::{Sort, Table, Value};
 use director_client::Problem;
+use std::collections::BTreeMap;
 
 pub async fn check(session: &Session, args: CloudCheckArgs) -> Result<()> {
     let deployment = session.deployment()?;
@@ -37,7 +38,7 @@ pub async fn check(session: &Session, args: CloudCheckArgs) -> Result<()> {
     session.ui.confirm()?;
     session
         .client
-        .resolve_problems(deployment, &answers, &session.reporter)
+        .resolve_problems(deployment, &answers, &BTreeMap::new(), &session.reporter)
         .await?;
     Ok(())
 }

@@ -16,7 +16,10 @@ pub async fn list(session: &Session, args: ConfigsArgs) -> Result<()> {
         kind: args.kind.filter(|text| !text.is_empty()),
         name: args.name.filter(|text| !text.is_empty()),
     };
-    let configs = session.client.configs(args.recent, &filter).await?;
+    let configs = session
+        .client
+        .configs(u32::try_from(args.recent).unwrap_or_default(), &filter)
+        .await?;
     let mut table = Table::new("configs", &["ID", "Type", "Name", "Team", "Created At"]);
     table.notes.push("(*) Currently active".to_owned());
     if args.recent <= 1 {

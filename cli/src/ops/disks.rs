@@ -1,7 +1,10 @@
-//! Disks, orphans, snapshots, clean-up (spec cli §11).
+//! Disks, networks, orphans, snapshots, clean-up (spec cli §11).
 
 use super::Session;
-use crate::commands::{AttachDiskArgs, CidArgs, CleanUpArgs, DisksArgs, TakeSnapshotArgs};
+use crate::commands::{
+    AttachDiskArgs, CidArgs, CleanUpArgs, DeleteNetworkArgs, DisksArgs, NetworksArgs,
+    TakeSnapshotArgs,
+};
 use crate::error::{Error, Result};
 use crate::ui::{Sort, Table, Value, kib_bytes, time};
 use director_client::{CleanupPlan, OrphanedDisk, OrphanedVm};
@@ -84,7 +87,9 @@ pub async fn attach(session: &Session, args: AttachDiskArgs) -> Result<()> {
             session.deployment()?,
             args.slug.pair(),
             &args.cid,
-            args.disk_properties.as_deref(),
+            args.disk_properties
+                .as_deref()
+                .filter(|what| !what.is_empty()),
             &session.reporter,
         )
         .await?)
@@ -103,6 +108,36 @@ pub async fn orphan(session: &Session, args: CidArgs) -> Result<()> {
     Ok(session
         .client
         .orphan_disk(&args.cid, &session.reporter)
+        .await?)
+}
+
+pub async fn networks(session: &Session, args: NetworksArgs) -> Result<()> {
+    if !args.orphaned {
+        return Err(Error::message("Only --orphaned is supported"));
+    }
+    let header = ["Name", "Type", "Created At", "Orphaned At"];
+    let mut table = Table::new("networks", &header).sorted(&[Sort::Up(0)]);
+    let networks = session.client.orphaned_networks().await?;
+    table.rows = networks
+        .into_iter()
+        .map(|network| {
+            vec![
+                network.name.into(),
+                network.kind.into(),
+                director_time(&network.created_at),
+                director_time(&network.orphaned_at),
+            ]
+        })
+        .collect();
+    session.ui.table(table);
+    Ok(())
+}
+
+pub async fn delete_network(session: &Session, args: DeleteNetworkArgs) -> Result<()> {
+    session.ui.confirm()?;
+    Ok(session
+        .client
+        .delete_network(&args.name, &session.reporter)
         .await?)
 }
 

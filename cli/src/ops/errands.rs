@@ -39,7 +39,9 @@ pub async fn run(session: &Session, args: RunErrandArgs) -> Result<()> {
         when_changed: args.when_changed,
         targets,
     };
-    let heartbeat = args.with_heartbeat.map(Duration::from_secs);
+    let heartbeat = args
+        .with_heartbeat
+        .map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default()));
     let reporter = TaskReporter::events(&session.ui).with_heartbeat(heartbeat);
     let results = session
         .client

@@ -1,6 +1,7 @@
 //! Tables of instances and VMs (spec cli §11, "Instances").
 
 use super::Session;
+use crate::commands::slugs::PoolOrInstanceSlug;
 use crate::commands::{InstancesArgs, VmsArgs};
 use crate::error::Result;
 use crate::ui::{Table, Value, decimal_bytes, time};
@@ -52,7 +53,7 @@ pub async fn list(session: &Session, args: InstancesArgs) -> Result<()> {
         vitals: args.vitals,
         ..Columns::default()
     };
-    print(session, columns).await
+    print(session, columns, args.slugs).await
 }
 
 pub async fn list_vms(session: &Session, args: VmsArgs) -> Result<()> {
@@ -62,10 +63,11 @@ pub async fn list_vms(session: &Session, args: VmsArgs) -> Result<()> {
         cloud_properties: args.cloud_properties,
         ..Columns::default()
     };
-    print(session, columns).await
+    print(session, columns, args.slugs).await
 }
 
-async fn print(session: &Session, columns: Columns) -> Result<()> {
+/// Shows those that `slugs` name, all when they name none.
+async fn print(session: &Session, columns: Columns, slugs: Vec<PoolOrInstanceSlug>) -> Result<()> {
     let names: Vec<String> = match session.deployment_filter() {
         Some(name) => vec![name.to_owned()],
         None => session
@@ -77,14 +79,25 @@ async fn print(session: &Session, columns: Columns) -> Result<()> {
             .collect(),
     };
     for name in names {
-        let infos = if columns.vms {
+        let mut infos = if columns.vms {
             session.client.vms(&name, &session.reporter).await?
         } else {
             session.client.instances(&name, &session.reporter).await?
         };
+        infos.retain(|info| is_wanted(info, &slugs));
         session.ui.table(table(&name, infos, columns));
     }
     Ok(())
+}
+
+fn is_wanted(info: &InstanceInfo, slugs: &[PoolOrInstanceSlug]) -> bool {
+    let index = info.index.map(|index| index.to_string());
+    let ids = [info.id.as_deref(), index.as_deref()];
+    let ips = info.ips.as_deref().unwrap_or_default();
+    slugs.is_empty()
+        || slugs
+            .iter()
+            .any(|slug| slug.means(info.group.as_deref(), ids, ips))
 }
 
 fn table(deployment: &str, mut infos: Vec<InstanceInfo>, columns: Columns) -> Table {

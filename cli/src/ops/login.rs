@@ -10,7 +10,10 @@ pub async fn log_in(context: &Context) -> Result<()> {
     context
         .ui
         .line(format!("Using environment '{}'", target.url));
-    let info = target.client()?.anonymous_info().await?;
+    let info = target
+        .client(context.proxy().await?.as_deref())?
+        .anonymous_info()
+        .await?;
     let kind = info
         .user_authentication
         .map_or_else(|| "basic".to_owned(), |auth| auth.kind);

@@ -4,6 +4,7 @@ use super::Context;
 use super::releases::download;
 use super::ssh::{Access, Connection, Program, interrupted, label, run_all};
 use crate::commands::LogsArgs;
+use crate::commands::slugs::PoolOrInstanceSlug;
 use crate::error::{Error, Result, Within};
 use director_client::{InstanceTarget, LogsRequest};
 
@@ -33,33 +34,35 @@ async fn fetch(context: &Context, args: LogsArgs) -> Result<()> {
         kinds.join(",")
     };
     let deployment = session.deployment()?;
-    let mut name = deployment.to_owned();
-    for part in [&args.slug.group, &args.slug.id].into_iter().flatten() {
-        name = format!("{name}.{part}");
+    for slug in PoolOrInstanceSlug::or_all(args.slugs) {
+        let mut name = deployment.to_owned();
+        for part in [&slug.group, &slug.id].into_iter().flatten() {
+            name = format!("{name}.{part}");
+        }
+        let request = LogsRequest {
+            target: InstanceTarget {
+                group: slug.group,
+                id: slug.id,
+            },
+            kind: kind.clone(),
+            filters: args.filters.clone(),
+        };
+        let blob = session
+            .client
+            .fetch_logs(deployment, &request, &session.reporter)
+            .await?;
+        download(&session, &blob, None, &name, &args.dir)
+            .await
+            .within(|| "Downloading logs")?;
     }
-    let request = LogsRequest {
-        target: InstanceTarget {
-            group: args.slug.group,
-            id: args.slug.id,
-        },
-        kind,
-        filters: args.filters,
-    };
-    let blob = session
-        .client
-        .fetch_logs(deployment, &request, &session.reporter)
-        .await?;
-    download(&session, &blob, None, &name, &args.dir)
-        .await
-        .within(|| "Downloading logs")?;
     Ok(())
 }
 
 async fn follow(context: &Context, args: LogsArgs) -> Result<()> {
     let session = context.connect_deployment().await?;
-    let connection = Connection::new(&args.gateway, Vec::new())?;
+    let connection = Connection::new(&session, &args.gateway, Vec::new()).await?;
     let words = tail(&args);
-    let access = Access::open(&session, &args.slug).await?;
+    let access = Access::open(&session, PoolOrInstanceSlug::or_all(args.slugs.clone())).await?;
     let programs = access
         .hosts()
         .iter()

@@ -3,6 +3,7 @@
 
 mod blobs;
 mod cloud_check;
+mod completion;
 mod configs;
 mod create_release;
 mod curl;
@@ -16,6 +17,10 @@ mod instances;
 mod local;
 mod login;
 mod logs;
+mod packets;
+mod pcap;
+mod proxy;
+mod recovery;
 mod release_dir;
 mod releases;
 mod repack_stemcell;
@@ -42,6 +47,11 @@ pub async fn run(context: &Context, cli: Cli) -> Result<()> {
         Command::Down(args) => local::down(context, args).await,
         Command::Status(args) => local::status(context, args),
         Command::EnvironmentSupervisor(args) => local::supervise(args).await,
+
+        // Answered when flags were read.
+        Command::Help => Ok(()),
+        Command::Completion(args) => completion::print(context, args),
+        Command::Explain(args) => crate::explain::print(context, args),
 
         Command::Environment(args) => environment::show(context, args).await,
         Command::Environments => environment::list(context),
@@ -124,6 +134,12 @@ pub async fn run(context: &Context, cli: Cli) -> Result<()> {
         Command::CloudCheck(args) => {
             cloud_check::check(&context.connect_deployment().await?, args).await
         }
+        Command::CreateRecoveryPlan(args) => {
+            recovery::create(&context.connect_deployment().await?, args).await
+        }
+        Command::Recover(args) => {
+            recovery::recover(&context.connect_deployment().await?, args).await
+        }
         Command::Events(args) => events::list(&context.connect().await?, args).await,
         Command::Event(args) => events::show(&context.connect().await?, args).await,
         Command::Locks => environment::locks(&context.connect().await?).await,
@@ -151,6 +167,12 @@ pub async fn run(context: &Context, cli: Cli) -> Result<()> {
         Command::Ssh(args) => ssh::ssh(context, *args).await,
         Command::Scp(args) => ssh::scp(context, *args).await,
         Command::Logs(args) => logs::logs(context, *args).await,
+
+        Command::Pcap(args) => pcap::capture(context, *args).await,
+        Command::Networks(args) => disks::networks(&context.connect().await?, args).await,
+        Command::DeleteNetwork(args) => {
+            disks::delete_network(&context.connect().await?, args).await
+        }
 
         Command::Disks(args) => disks::list(&context.connect().await?, args).await,
         Command::AttachDisk(args) => {

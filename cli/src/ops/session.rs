@@ -1,16 +1,21 @@
 //! Who talks to which director: the environment looked up, credentials chosen, the line that says so
 //! printed, the director asked how it authenticates (spec cli §2, §3).
 
+use super::proxy::{self, Proxy};
 use crate::config::{Config, Settings};
 use crate::error::{Error, Result};
 use crate::ui::{TaskReporter, Ui};
 use director_client::{Client, Credentials, Options};
 use domain::Secret;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// What every command has: where to print, and the flags.
 pub struct Context {
     pub ui: Ui,
     pub settings: Settings,
+    /// What `BOSH_ALL_PROXY` names, once somebody asked for it.
+    pub proxy: OnceCell<Option<Arc<Proxy>>>,
 }
 
 /// An environment as flags, variables and the config file name it.
@@ -28,10 +33,20 @@ pub struct Session {
     pub client: Client,
     /// Follows the events of every task of this session.
     pub reporter: TaskReporter,
+    /// The way to everything that `NO_PROXY` does not except.
+    pub proxy: Option<Arc<Proxy>>,
     deployment: Option<String>,
 }
 
 impl Context {
+    /// The proxy for everything; a tunnel is made at the first call.
+    pub async fn proxy(&self) -> Result<Option<Arc<Proxy>>> {
+        let proxy = self.proxy.get_or_try_init(async || {
+            Ok::<_, Error>(Proxy::from_environment().await?.map(Arc::new))
+        });
+        Ok(proxy.await?.clone())
+    }
+
     /// The environment to use. Flags win over what the file says.
     pub fn target(&self) -> Result<Target> {
         let config = Config::load(&self.settings.config_path)?;
@@ -75,7 +90,8 @@ impl Context {
 
     /// [`Context::connect`] to a target that was chosen already.
     pub async fn connect_to(&self, target: &Target) -> Result<Session> {
-        let client = target.client()?;
+        let proxy = self.proxy().await?;
+        let client = target.client(proxy.as_deref())?;
         let who = match &target.user {
             Some(user) => format!("client '{user}'"),
             None => "anonymous user".to_owned(),
@@ -95,6 +111,7 @@ impl Context {
             settings: self.settings.clone(),
             reporter: TaskReporter::events(&self.ui),
             deployment: self.settings.deployment.clone(),
+            proxy,
             client,
         })
     }
@@ -110,7 +127,7 @@ impl Context {
 
 impl Target {
     /// The connection; nothing is sent yet.
-    pub fn client(&self) -> Result<Client> {
+    pub fn client(&self, proxy: Option<&Proxy>) -> Result<Client> {
         let credentials = match &self.user {
             Some(user) => Credentials::Basic {
                 user: user.clone(),
@@ -126,6 +143,8 @@ impl Target {
             ca_cert: self.ca_cert.clone(),
             credentials,
             context_id: None,
+            proxy: proxy.map(Proxy::url),
+            no_proxy: proxy::exceptions(),
         })?)
     }
 }

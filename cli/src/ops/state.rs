@@ -1,6 +1,7 @@
 //! Start, stop, restart, recreate, ignore, delete-vm, resurrection (spec cli §13).
 
 use super::Session;
+use crate::commands::slugs::PoolOrInstanceSlug;
 use crate::commands::{
     CidArgs, ConvergeArgs, InstanceArgs, RecreateArgs, RestartArgs, StartArgs, StopArgs,
     UpdateResurrectionArgs,
@@ -84,35 +85,45 @@ async fn act(
     let client = session
         .client
         .with_context_id(uuid::Uuid::new_v4().to_string());
+    let slugs = PoolOrInstanceSlug::or_all(args.slugs);
     if !args.no_converge {
-        let target = InstanceTarget {
-            group: args.slug.group,
-            id: args.slug.id,
-        };
         let change = ChangeState {
             canaries: args.canaries,
             max_in_flight: args.max_in_flight,
             ..change
         };
-        client
-            .change_state(deployment, &target, &change, &session.reporter)
-            .await?;
+        for slug in slugs {
+            let target = InstanceTarget {
+                group: slug.group,
+                id: slug.id,
+            };
+            client
+                .change_state(deployment, &target, &change, &session.reporter)
+                .await?;
+        }
         return Ok(());
     }
-    let (Some(group), Some(id)) = (args.slug.group, args.slug.id) else {
-        return Err(Error::message(format!(
-            "You are trying to run {verb} with --no-converge on an entire instance group. This operation is not allowed. Trying using the --converge flag or running it against a specific instance."
-        )));
-    };
-    client
-        .instance_action(
-            deployment,
-            (&group, &id),
-            verb,
-            isolated_query,
-            &session.reporter,
-        )
-        .await?;
+    // All are checked before the first is touched.
+    let mut instances = Vec::new();
+    for slug in slugs {
+        let (Some(group), Some(id)) = (slug.group, slug.id) else {
+            return Err(Error::message(format!(
+                "You are trying to run {verb} with --no-converge on an entire instance group. This operation is not allowed. Trying using the --converge flag or running it against a specific instance."
+            )));
+        };
+        instances.push((group, id));
+    }
+    for (group, id) in &instances {
+        client
+            .instance_action(
+                deployment,
+                (group, id),
+                verb,
+                isolated_query.clone(),
+                &session.reporter,
+            )
+            .await?;
+    }
     Ok(())
 }
 

@@ -44,7 +44,10 @@ pub async fn follow(session: &Session, args: TaskArgs) -> Result<()> {
 pub async fn list(session: &Session, args: TasksArgs) -> Result<()> {
     let filter = session.deployment_filter();
     let tasks = match args.recent {
-        Some(limit) => session.client.recent_tasks(limit, filter, args.all).await?,
+        Some(limit) => {
+            let limit = u32::try_from(limit).unwrap_or_default();
+            session.client.recent_tasks(limit, filter, args.all).await?
+        }
         None => session.client.current_tasks(filter, true).await?,
     };
     let header = [
@@ -89,8 +92,11 @@ pub async fn cancel(session: &Session, args: CancelTaskArgs) -> Result<()> {
 
 pub async fn cancel_all(session: &Session, args: CancelTasksArgs) -> Result<()> {
     let filter = session.deployment_filter();
+    let filled = |list: Vec<String>| -> Vec<String> {
+        list.into_iter().filter(|text| !text.is_empty()).collect()
+    };
     Ok(session
         .client
-        .cancel_tasks(&args.types, &args.states, filter)
+        .cancel_tasks(&filled(args.types), &filled(args.states), filter)
         .await?)
 }

@@ -67,6 +67,7 @@ struct Data {
 #[serde(default)]
 struct Failure {
     message: String,
+    code: u32,
 }
 
 impl Event {
@@ -159,6 +160,7 @@ impl TaskReporter {
             }
             self.prefix(id, &event);
             self.ui.error_block(format!("Error: {}", error.message));
+            crate::explain::remember(error.code);
         } else if event.kind == "deprecation" {
             if other_task {
                 self.ui.block("\n");
@@ -222,6 +224,7 @@ impl Reporter for TaskReporter {
         if !state.tasks.is_empty() {
             self.ui.begin_line("\n");
         }
+        crate::interrupt::follow(id);
         state.tasks.insert(id, View::default());
         state.wait.restart();
         self.ui.begin_line(format!("Task {id}"));
@@ -259,6 +262,7 @@ impl Reporter for TaskReporter {
     }
 
     fn finished(&self, id: TaskId, task_state: &str) {
+        crate::interrupt::unfollow();
         let mut state = self.lock();
         state.wait.wipe();
         let view = state.tasks.entry(id).or_default();

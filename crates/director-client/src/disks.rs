@@ -1,4 +1,4 @@
-//! Orphaned disks and VMs, snapshots, clean-up (spec director-api §17, §18, §19.3).
+//! Orphaned disks, VMs and networks, snapshots, clean-up (spec director-api §17, §18, §19.3).
 
 use crate::deployments::deployment_path;
 use crate::http::{Client, Request};
@@ -29,6 +29,17 @@ pub struct OrphanedVm {
     pub deployment_name: String,
     pub instance_name: String,
     pub ip_addresses: Vec<String>,
+    pub orphaned_at: String,
+}
+
+/// A network that no deployment uses any more.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct OrphanedNetwork {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub created_at: String,
     pub orphaned_at: String,
 }
 
@@ -85,6 +96,27 @@ impl Client {
         self.get_json("/orphaned_vms")
             .await
             .wrap(|| "Finding orphaned VMs")
+    }
+
+    /// Orphaned networks.
+    pub async fn orphaned_networks(&self) -> Result<Vec<OrphanedNetwork>, Error> {
+        self.get_json("/networks?orphaned=true")
+            .await
+            .wrap(|| "Finding orphaned networks")
+    }
+
+    /// Deletes an orphaned network. One that is not among the orphans afterwards counts as deleted.
+    pub async fn delete_network(&self, name: &str, reporter: &dyn Reporter) -> Result<(), Error> {
+        let request = Request::delete(format!("/networks/{}", escape_segment(name)));
+        let Err(error) = self.run_task(request, reporter).await else {
+            return Ok(());
+        };
+        if let Ok(networks) = self.orphaned_networks().await
+            && networks.iter().all(|network| network.name != name)
+        {
+            return Ok(());
+        }
+        Err(error).wrap(|| format!("Deleting orphaned network '{name}'"))
     }
 
     /// Deletes an orphaned disk. One that is not among the orphans afterwards counts as deleted.

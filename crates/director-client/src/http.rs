@@ -43,6 +43,10 @@ pub struct Options {
     /// PEM text of the CA that signed the director's certificate; system roots when absent.
     pub ca_cert: Option<String>,
     pub credentials: Credentials,
+    /// `socks5://host:port` of a proxy to go through; the proxy looks names up.
+    pub proxy: Option<String>,
+    /// Hosts that the proxy is not for, in the form of `NO_PROXY`.
+    pub no_proxy: Option<String>,
     /// Sent as `X-Bosh-Context-Id` with everything but redirects.
     pub context_id: Option<String>,
 }
@@ -187,6 +191,9 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             // compat: HTTP_PROXY and friends are for downloads, never for the director.
             .no_proxy();
+        if let Some(proxy) = &options.proxy {
+            builder = builder.proxy(socks_proxy(proxy, options.no_proxy.as_deref())?);
+        }
         if let Some(pem) = &options.ca_cert {
             let roots =
                 reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| Error::CaCert)?;
@@ -453,6 +460,14 @@ impl Client {
             }
         })
     }
+}
+
+fn socks_proxy(url: &str, except: Option<&str>) -> Result<reqwest::Proxy, Error> {
+    // With `h` the proxy looks the name up, as it does for the original.
+    let address = url.strip_prefix("socks5://").unwrap_or(url);
+    let proxy = reqwest::Proxy::all(format!("socks5h://{address}"))
+        .map_err(|error| Error::Setup(NetworkError::from_reqwest(&error).0))?;
+    Ok(proxy.no_proxy(except.and_then(reqwest::NoProxy::from_string)))
 }
 
 fn stream_file(

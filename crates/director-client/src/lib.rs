@@ -34,7 +34,7 @@ pub use deployments::{
     DeploymentConfig, DeploymentDiff, DeploymentRow, DiffLine, ErrandResult, ErrandRun,
     ErrandTarget, ReleaseRef, StemcellRef, UpdateOptions, VariableRow,
 };
-pub use disks::{CleanupPlan, OrphanedDisk, OrphanedVm, Snapshot};
+pub use disks::{CleanupPlan, OrphanedDisk, OrphanedNetwork, OrphanedVm, Snapshot};
 pub use endpoint::Endpoint;
 pub use error::{Error, Wrap};
 pub use events::{Event, EventFilter};

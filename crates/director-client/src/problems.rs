@@ -6,6 +6,7 @@ use crate::{Error, Reporter, Wrap};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// A problem that a scan found.
 #[derive(Debug, Clone, Deserialize)]
@@ -50,11 +51,13 @@ impl Client {
             .wrap(|| format!("Listing problems for deployment '{deployment}'"))
     }
 
-    /// Applies resolutions; `None` is the problem type's own choice.
+    /// Applies resolutions; `None` is the problem type's own choice. `overrides` replace `max_in_flight` of instance
+    /// groups.
     pub async fn resolve_problems(
         &self,
         deployment: &str,
         answers: &[(i64, Option<String>)],
+        overrides: &BTreeMap<String, String>,
         reporter: &dyn Reporter,
     ) -> Result<(), Error> {
         let resolutions: Map<String, Value> = answers
@@ -62,7 +65,12 @@ impl Client {
             .map(|(id, name)| (id.to_string(), json!(name)))
             .collect();
         let path = format!("{}/problems", deployment_path(deployment));
-        let body = json!({ "resolutions": resolutions });
+        let mut body = Map::new();
+        if !overrides.is_empty() {
+            body.insert("max_in_flight_overrides".to_owned(), json!(overrides));
+        }
+        body.insert("resolutions".to_owned(), resolutions.into());
+        let body = Value::Object(body);
         self.run_task(Request::json(Method::PUT, path, &body), reporter)
             .await
             .wrap(|| format!("Resolving problems for deployment '{deployment}'"))?;

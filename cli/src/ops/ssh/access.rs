@@ -24,38 +24,38 @@ enum Keys {
     Own {
         private_key: NamedTempFile,
         known_hosts: NamedTempFile,
-        target: SshTarget,
+        targets: Vec<SshTarget>,
     },
     /// Given by the user; the hosts' keys are not known.
     Given(PathBuf),
 }
 
 impl Access {
-    /// Makes a key pair and has the director give it to the instances.
-    pub async fn open(session: &Session, slug: &PoolOrInstanceSlug) -> Result<Self> {
+    /// Makes a key pair and has the director give it to the instances. What a failure leaves behind is taken away again.
+    pub async fn open(session: &Session, slugs: Vec<PoolOrInstanceSlug>) -> Result<Self> {
         let deployment = session.deployment()?;
         let paths = Paths::prepare()?;
         let (private_key, public_key) = key_pair(paths.tmp()).await?;
         let user = format!("bosh_{}", &uuid::Uuid::new_v4().simple().to_string()[..15]);
-        let target = target(session, deployment, slug).await?;
-        let hosts = session
-            .client
-            .setup_ssh(deployment, &target, &user, &public_key, &session.reporter)
-            .await?;
-        let mut known_hosts = private_file(paths.tmp(), "ssh-known-hosts")?;
-        known_hosts.write_all(known_hosts_text(&hosts).as_bytes())?;
-        let access = Access {
+        let mut access = Access {
             user,
-            hosts,
+            hosts: Vec::new(),
             keys: Keys::Own {
                 private_key,
-                known_hosts,
-                target,
+                known_hosts: private_file(paths.tmp(), "ssh-known-hosts")?,
+                targets: Vec::new(),
             },
         };
-        if let Err(error) = access.check(slug) {
-            access.close(session).await;
-            return Err(error);
+        for slug in &slugs {
+            let set_up = access.set_up(session, deployment, slug, &public_key).await;
+            if let Err(error) = set_up {
+                access.close(session).await;
+                return Err(error);
+            }
+        }
+        let text = known_hosts_text(&access.hosts);
+        if let Keys::Own { known_hosts, .. } = &mut access.keys {
+            known_hosts.write_all(text.as_bytes())?;
         }
         Ok(access)
     }
@@ -67,18 +67,13 @@ impl Access {
         user: &str,
         private_key: &str,
     ) -> Result<Self> {
-        let what = name(slug);
+        let what = slug.to_string();
         let rows = session.client.instance_rows(session.deployment()?).await?;
         let mut matching = rows.into_iter().filter(|row| {
-            let ids = [row.id.clone(), row.index.map(|index| index.to_string())];
-            let address = row
-                .ips
-                .iter()
-                .flatten()
-                .any(|ip| slug.group.as_ref() == Some(ip));
-            address
-                || (slug.group.is_none() || row.job == slug.group)
-                    && (slug.id.is_none() || ids.contains(&slug.id))
+            let index = row.index.map(|index| index.to_string());
+            let ids = [row.id.as_deref(), index.as_deref()];
+            let ips = row.ips.as_deref().unwrap_or_default();
+            slug.means(row.job.as_deref(), ids, ips)
         });
         let row = match (matching.next(), matching.next()) {
             (Some(row), None) => row,
@@ -113,32 +108,60 @@ impl Access {
         })
     }
 
-    fn check(&self, slug: &PoolOrInstanceSlug) -> Result<()> {
-        let what = name(slug);
-        if self.hosts.is_empty() {
+    async fn set_up(
+        &mut self,
+        session: &Session,
+        deployment: &str,
+        slug: &PoolOrInstanceSlug,
+        public_key: &str,
+    ) -> Result<()> {
+        let target = target(session, deployment, slug).await?;
+        let hosts = session
+            .client
+            .setup_ssh(
+                deployment,
+                &target,
+                &self.user,
+                public_key,
+                &session.reporter,
+            )
+            .await?;
+        if let Keys::Own { targets, .. } = &mut self.keys {
+            targets.push(target);
+        }
+        let what = slug.to_string();
+        if hosts.is_empty() {
             return Err(Error::message(format!(
                 "Did not create any SSH sessions for the instances '{what}'"
             )));
         }
-        if self.hosts.iter().any(|host| host.status != "success") {
+        if hosts.iter().any(|host| host.status != "success") {
             return Err(Error::message(format!(
                 "Failed to set up SSH session for one of the instances '{what}'"
             )));
+        }
+        for host in hosts {
+            // Two arguments may mean the same instance.
+            if self.hosts.iter().all(|known| known.id != host.id) {
+                self.hosts.push(host);
+            }
         }
         Ok(())
     }
 
     /// Takes the user away. Failing to is told, but is no failure of what was done.
     pub async fn close(&self, session: &Session) {
-        let (Ok(deployment), Keys::Own { target, .. }) = (session.deployment(), &self.keys) else {
+        let (Ok(deployment), Keys::Own { targets, .. }) = (session.deployment(), &self.keys) else {
             return;
         };
-        let result = session
-            .client
-            .cleanup_ssh(deployment, target, &self.user)
-            .await;
-        if let Err(error) = result {
-            session.ui.error_line(Error::from(error).render());
+        for target in targets {
+            let result = session
+                .client
+                .cleanup_ssh(deployment, target, &self.user)
+                .await;
+            if let Err(error) = result {
+                session.ui.error_line(Error::from(error).render());
+            }
         }
     }
 
@@ -164,14 +187,6 @@ impl Access {
             Keys::Given(_) => None,
         }
     }
-}
-
-fn name(slug: &PoolOrInstanceSlug) -> String {
-    [slug.group.as_deref(), slug.id.as_deref()]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("/")
 }
 
 /// The instances meant; an IP address is looked up first.

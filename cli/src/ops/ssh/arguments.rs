@@ -1,11 +1,14 @@
 //! The argument lists of ssh and scp: keys, known hosts, the way through a gateway or proxy.
 
+use super::super::Session;
+use super::super::proxy::{Proxy, is_excepted};
 use super::Access;
 use crate::commands::GatewayArgs;
-use crate::config::{boolean, optional, proxy};
-use crate::error::{Error, Result};
+use crate::config::{boolean, optional};
+use crate::error::Result;
 use director_client::SshHost;
 use std::path::Path;
+use std::sync::Arc;
 
 /// How to reach the instances; the same for all of them.
 pub struct Connection {
@@ -13,21 +16,25 @@ pub struct Connection {
     gateway_user: Option<String>,
     gateway_host: Option<String>,
     gateway_key: Option<String>,
-    /// `host:port`.
-    socks5: Option<String>,
+    socks5: Option<Arc<Proxy>>,
     options: Vec<String>,
 }
 
 impl Connection {
-    pub fn new(args: &GatewayArgs, options: Vec<String>) -> Result<Self> {
+    /// Opens the tunnel if the proxy needs one.
+    pub async fn new(session: &Session, args: &GatewayArgs, options: Vec<String>) -> Result<Self> {
         let or = |flag: &Option<String>, name: &str| flag.clone().or_else(|| optional(name));
-        let socks5 = args.gw_socks5.clone().or_else(proxy);
+        let socks5 = match &args.gw_socks5 {
+            Some(url) if !url.is_empty() => Some(Arc::new(Proxy::open(url).await?)),
+            Some(_) => None,
+            None => session.proxy.clone(),
+        };
         Ok(Connection {
             gateway_disabled: args.gw_disable || boolean("BOSH_GW_DISABLE", "--gw-disable")?,
             gateway_user: or(&args.gw_user, "BOSH_GW_USER"),
             gateway_host: or(&args.gw_host, "BOSH_GW_HOST"),
             gateway_key: or(&args.gw_private_key, "BOSH_GW_PRIVATE_KEY"),
-            socks5: socks5.map(|url| socks5_address(&url)).transpose()?,
+            socks5,
             options,
         })
     }
@@ -95,7 +102,8 @@ impl Connection {
 
     /// A SOCKS5 proxy wins over a gateway; flags win over what the director said.
     fn proxy_command(&self, host: &SshHost) -> Option<String> {
-        if let Some(address) = &self.socks5 {
+        if let Some(proxy) = self.socks5.as_ref().filter(|_| !is_excepted(&host.ip)) {
+            let address = proxy.address();
             return Some(if is_installed("connect-proxy") {
                 format!("connect-proxy -S {address} %h %p")
             } else {
@@ -137,20 +145,6 @@ fn host_key_checking(access: &Access) -> [String; 2] {
 
 fn option(text: &str) -> [String; 2] {
     ["-o".to_owned(), text.to_owned()]
-}
-
-fn socks5_address(text: &str) -> Result<String> {
-    let wrong = || {
-        Error::message(format!(
-            "Expected the proxy '{text}' to be of the form socks5://host:port"
-        ))
-    };
-    let url = url::Url::parse(text).map_err(|_| wrong())?;
-    if url.scheme() != "socks5" {
-        return Err(wrong());
-    }
-    let host = url.host_str().ok_or_else(wrong)?;
-    Ok(format!("{host}:{}", url.port().unwrap_or(1080)))
 }
 
 fn is_installed(program: &str) -> bool {

@@ -15,30 +15,57 @@ pub use runner::{Outcome, Program, run_all};
 
 use super::{Context, Session};
 use crate::commands::slugs::PoolOrInstanceSlug;
-use crate::commands::{ScpArgs, SshArgs};
+use crate::commands::{LoginArgs, ScpArgs, SshArgs};
 use crate::error::{Error, Result, Within};
 use crate::ui::{Table, Value};
 use director_client::SshHost;
 
 pub async fn ssh(context: &Context, args: SshArgs) -> Result<()> {
-    let words: Vec<String> = args.command.into_iter().chain(args.words).collect();
+    // With a command given by flag, what else stands there are more instances.
+    let (words, more) = match args.command.is_empty() {
+        true => (args.words, Vec::new()),
+        false => (args.command, args.words),
+    };
+    let mut slugs = vec![args.slug];
+    for text in more {
+        slugs.push(parse_slug(&text)?);
+    }
     if words.is_empty() && (args.results || !context.ui.is_interactive()) {
         return Err(Error::message(
             "Non-interactive SSH requires non-empty command",
         ));
     }
     let session = context.connect_deployment().await?;
-    let connection = Connection::new(&args.gateway, args.options)?;
-    let access = match &args.private_key {
-        Some(key) => Access::direct(&session, &args.slug, &args.username, key).await?,
-        None => Access::open(&session, &args.slug).await?,
-    };
+    let options = args.options.iter().map(|text| text.trim().to_owned());
+    let connection = Connection::new(&session, &args.gateway, options.collect()).await?;
+    let access = log_in(&session, slugs, &args.login).await?;
     let result = tokio::select! {
         result = drive(&session, &access, &connection, &words, args.results) => result,
         _ = interrupted(!words.is_empty()) => Err(Error::message("Interrupted")),
     };
     access.close(&session).await;
     result.within(|| "Running SSH")
+}
+
+fn parse_slug(text: &str) -> Result<PoolOrInstanceSlug> {
+    text.parse()
+        .map_err(|error| Error::message(format!("{error}")))
+}
+
+/// With the user's own key, or with one made for this.
+async fn log_in(
+    session: &Session,
+    slugs: Vec<PoolOrInstanceSlug>,
+    login: &LoginArgs,
+) -> Result<Access> {
+    let slugs = PoolOrInstanceSlug::or_all(slugs);
+    match (&login.private_key, &slugs[..]) {
+        (None, _) => Access::open(session, slugs).await,
+        (Some(key), [slug]) => Access::direct(session, slug, &login.username, key).await,
+        (Some(_), _) => Err(Error::message(
+            "With --private-key only one instance can be meant; run the command once for each",
+        )),
+    }
 }
 
 async fn drive(
@@ -55,6 +82,7 @@ async fn drive(
             ));
         };
         let arguments = connection.ssh(access, host, words, true);
+        let _own = crate::interrupt::Own::begin();
         return runner::interactive(&Program::new("ssh", arguments)).await;
     }
     let programs = access
@@ -76,6 +104,7 @@ async fn drive(
 /// itself gets the key): what was set up on the other side is then cleaned up.
 pub async fn interrupted(watch: bool) {
     use tokio::signal::unix::{SignalKind, signal};
+    let _own = watch.then(crate::interrupt::Own::begin);
     if watch
         && let Ok(mut interrupt) = signal(SignalKind::interrupt())
         && let Ok(mut hangup) = signal(SignalKind::hangup())
@@ -125,8 +154,8 @@ fn print_results(session: &Session, outcomes: &[Outcome]) {
 pub async fn scp(context: &Context, args: ScpArgs) -> Result<()> {
     let slug = scp_target(&args.paths)?;
     let session = context.connect_deployment().await?;
-    let connection = Connection::new(&args.gateway, Vec::new())?;
-    let access = Access::open(&session, &slug).await?;
+    let connection = Connection::new(&session, &args.gateway, Vec::new()).await?;
+    let access = log_in(&session, vec![slug], &args.login).await?;
     let programs = access
         .hosts()
         .iter()
@@ -156,9 +185,7 @@ fn scp_target(paths: &[String]) -> Result<PoolOrInstanceSlug> {
         .ok_or_else(|| {
             Error::message("Missing remote host information in source/destination arguments")
         })?;
-    target
-        .parse()
-        .map_err(|error| Error::message(format!("{error}")))
+    parse_slug(target)
 }
 
 /// What stands before the colon; nothing for local paths, `C:\...` included.

@@ -45,6 +45,20 @@ impl Program {
         }
     }
 
+    /// Starts it for raw data on its output, without a terminal on the other side and out of reach of this terminal's
+    /// Ctrl-C: closing its input is how it is asked to end.
+    pub fn spawn_binary(&self) -> std::io::Result<tokio::process::Child> {
+        let program = self.without_terminal(&[]);
+        Command::new(program.name)
+            .args(&program.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+    }
+
     /// The original's text for a program that failed.
     fn failure(&self, how: &str) -> String {
         format!(
