@@ -28,8 +28,21 @@ const LATER: &[&str] = &[
 /// Flags for VMs of `create-env`, whose agents are asked without a director: not there.
 const ABSENT: &[&str] = &["--director", "--agent-endpoint", "--agent-certificate"];
 
-/// Recorded words that are not compared, and why.
-const LEFT_OUT: &[(&[&str], &str)] = &[];
+/// Commands whose missing arguments are told otherwise, and why.
+const OTHERWISE: &[(&str, &str)] = &[
+    (
+        "sha1ify-release",
+        "the original begins without a path and fails then",
+    ),
+    (
+        "sha2ify-release",
+        "the original begins without a path and fails then",
+    ),
+    (
+        "vendor-package",
+        "the source folder has the default that the original announces",
+    ),
+];
 
 fn parsed(words: &[&str]) -> Result<Parsed, Error> {
     parse(
@@ -114,7 +127,8 @@ fn every_recorded_command_line_is_read_as_by_the_original() {
         {
             continue;
         }
-        if LEFT_OUT.iter().any(|(left_out, _)| *left_out == words) {
+        let short = words.iter().all(|word| !word.starts_with('-')) && words.len() < 3;
+        if short && OTHERWISE.iter().any(|(name, _)| *name == command) {
             continue;
         }
         let found = outcome(&words).map(|text| comparable(&text));
