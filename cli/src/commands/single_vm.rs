@@ -1,5 +1,6 @@
 //! Arguments of the commands that manage a VM without a director.
 
+use super::types::existing_file;
 use crate::interpolate::VarsOpsArgs;
 use clap::Args;
 
@@ -45,7 +46,7 @@ pub struct StopEnvArgs {
 #[derive(Args)]
 pub struct EnvArgs {
     /// Path to a manifest file
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = existing_file)]
     pub manifest: String,
     #[command(flatten)]
     pub vars_ops: VarsOpsArgs,
