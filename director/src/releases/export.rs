@@ -357,17 +357,16 @@ fn pack(parts: &Path, out: &Path, sha2: bool) -> std::io::Result<String> {
         flate2::Compression::fast(),
     );
     let mut tar = tar::Builder::new(gzip);
-    tar.mode(tar::HeaderMode::Deterministic);
-    tar.append_path_with_name(parts.join("release.MF"), "./release.MF")?;
+    append(&mut tar, "./release.MF", &parts.join("release.MF"))?;
     for folder in ["jobs", "compiled_packages"] {
-        tar.append_dir(format!("./{folder}"), parts.join(folder))?;
+        append(&mut tar, &format!("./{folder}/"), &parts.join(folder))?;
         let mut files: Vec<_> = fs_err::read_dir(parts.join(folder))?
             .map(|entry| entry.map(|entry| entry.file_name()))
             .collect::<Result<_, _>>()?;
         files.sort();
         for name in files {
-            let path = parts.join(folder).join(&name);
-            tar.append_path_with_name(path, Path::new("./").join(folder).join(&name))?;
+            let inside = format!("./{folder}/{}", name.to_string_lossy());
+            append(&mut tar, &inside, &parts.join(folder).join(&name))?;
         }
     }
     std::io::Write::flush(&mut tar.into_inner()?.finish()?)?;
@@ -379,4 +378,34 @@ fn pack(parts: &Path, out: &Path, sha2: bool) -> std::io::Result<String> {
     let digest =
         Digest::of_reader(algorithm, fs_err::File::open(out)?).map_err(std::io::Error::other)?;
     Ok(digest.to_string())
+}
+
+/// Adds a file or folder under a name that begins with `./`, which `Header::set_path` would take away.
+fn append(
+    tar: &mut tar::Builder<impl std::io::Write>,
+    name: &str,
+    path: &Path,
+) -> std::io::Result<()> {
+    let folder = name.ends_with('/');
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(if folder { 0o755 } else { 0o644 });
+    header.set_entry_type(match folder {
+        true => tar::EntryType::Directory,
+        false => tar::EntryType::Regular,
+    });
+    header.set_size(match folder {
+        true => 0,
+        false => fs_err::metadata(path)?.len(),
+    });
+    let room = &mut header.as_old_mut().name;
+    let fits = name.len() < room.len();
+    if fits {
+        room[..name.len()].copy_from_slice(name.as_bytes());
+    }
+    header.set_cksum();
+    match (folder, fits) {
+        (true, _) => tar.append(&header, std::io::empty()),
+        (false, true) => tar.append(&header, fs_err::File::open(path)?),
+        (false, false) => tar.append_data(&mut header, name, fs_err::File::open(path)?),
+    }
 }

@@ -430,6 +430,14 @@ async fn an_exported_release_deploys_elsewhere_without_compiling() {
     let blob = domain::BlobId::new(line["blobstore_id"].as_str().unwrap());
     let bytes = bench.services.blobs.get_bytes(&blob, None).await.unwrap();
     assert_eq!(line["sha1"], domain::Digest::sha1(&bytes).hex());
+    let mut tarball = tar::Archive::new(flate2::read::GzDecoder::new(&bytes[..]));
+    let names: Vec<String> = tarball
+        .entries()
+        .unwrap()
+        .map(|entry| String::from_utf8_lossy(&entry.unwrap().path_bytes()).into_owned())
+        .collect();
+    assert_eq!(names[..3], ["./release.MF", "./jobs/", "./jobs/banner.tgz"]);
+    assert!(names.contains(&"./compiled_packages/engine.tgz".to_owned()));
 
     let other = bench_with("shop", &replay::settings()).await;
     let mut sql = other.sql().await.unwrap();
