@@ -209,15 +209,14 @@ impl Error {
         self.code == code::TASK_CANCELLED
     }
 
-    /// The message and, where there is one, the hint: what the user of a failed task reads.
-    pub fn message_with_hint(&self) -> String {
-        match &self.hint {
-            Some(hint) if self.message.ends_with(['.', '!', '?', ':', '\n']) => {
-                format!("{} {hint}", self.message)
-            }
-            Some(hint) => format!("{}. {hint}", self.message),
-            None => self.message.clone(),
+    /// As JSON: the code, the original's text under `key` (people and scripts match on it, so it stands alone), and,
+    /// where there is one, what to do next under `hint`.
+    pub fn to_json(&self, key: &str) -> serde_json::Value {
+        let mut object = serde_json::json!({"code": self.code, key: self.message});
+        if let Some(hint) = &self.hint {
+            object["hint"] = hint.trim().into();
         }
+        object
     }
 
     /// Message and all causes, for logs and debug output.

@@ -68,6 +68,8 @@ struct Data {
 struct Failure {
     message: String,
     code: u32,
+    /// What to do next, from a bosun director.
+    hint: Option<String>,
 }
 
 impl Event {
@@ -140,6 +142,11 @@ impl TaskReporter {
             .block(format!("\nTask {id} | {} | ", duration(clock)));
     }
 
+    /// Below the time of a task's lines.
+    fn indent(&self, id: TaskId) -> String {
+        " ".repeat(5 + id.to_string().len() + 12)
+    }
+
     fn show(&self, state: &mut State, id: TaskId, event: Event) {
         let same = state
             .last
@@ -161,6 +168,10 @@ impl TaskReporter {
             self.prefix(id, &event);
             self.ui.error_block(format!("Error: {}", error.message));
             crate::explain::remember(error.code);
+            for line in error.hint.iter().flat_map(|hint| hint.lines()) {
+                let indent = self.indent(id);
+                self.ui.error_block(format!("\n{indent}  {line}"));
+            }
         } else if event.kind == "deprecation" {
             if other_task {
                 self.ui.block("\n");
@@ -196,8 +207,7 @@ impl TaskReporter {
                 }
                 let error = event.data.as_ref().and_then(|data| data.error.as_ref());
                 if let (true, Some(error)) = (event.state == "failed", error) {
-                    let digits = id.to_string().len();
-                    let indent = " ".repeat(5 + digits + 12);
+                    let indent = self.indent(id);
                     self.ui.error_block(format!("\n{indent}L Error: {error}"));
                 }
             }

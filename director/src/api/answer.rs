@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
-use serde_json::json;
 
 use super::{Api, request::Caller};
 use crate::error::{Error, code};
@@ -41,7 +40,7 @@ impl IntoResponse for Refusal {
                 if error.status.is_server_error() {
                     tracing::error!(error = error.chain(), "request failed");
                 }
-                let body = json!({"code": error.code, "description": error.message_with_hint()});
+                let body = error.to_json("description");
                 let mut response = with_status(error.status, &body);
                 if error.code == code::UNAUTHORIZED {
                     response

@@ -315,25 +315,19 @@ async fn compare(
     let old = match existing {
         None => Yaml::Mapping(Default::default()),
         Some(deployment) => {
-            let (text, configs) = match &deployment.manifest_text {
+            match &deployment.manifest_text {
                 Some(text) => {
                     let ids = rows::config_ids(store.pool(), deployment.id).await?;
-                    (text.as_str(), Selection::of_ids(store, &ids).await?)
+                    let configs = Selection::of_ids(store, &ids).await?;
+                    overlay(
+                        &resolved(api, &parse_manifest(text)?).await?,
+                        &configs,
+                        name,
+                    )?
                 }
                 // compat: a deployment that never succeeded is compared with its configs alone
-                None => (
-                    "releases: []\n",
-                    Selection {
-                        cloud: latest.cloud.clone(),
-                        runtime: Vec::new(),
-                    },
-                ),
-            };
-            overlay(
-                &resolved(api, &parse_manifest(text)?).await?,
-                &configs,
-                name,
-            )?
+                None => overlay(&Yaml::Mapping(Default::default()), &latest, name)?,
+            }
         }
     };
     Ok(json!({"context": latest.context(), "diff": manifest::diff::diff(&old, &new, redact)}))

@@ -70,22 +70,28 @@ pub fn task_json(task: &Task) -> Value {
     })
 }
 
-/// compat: texts longer than 128 characters are cut to 129, then the last word of every line goes, and `...`
-/// is added.
+/// compat: texts longer than 128 characters are cut to 129, then the last word of every line goes with the blanks
+/// before it, and `...` is added. A line break counts as a blank, so that lines of one word go as a whole.
 fn short_result(result: &str) -> String {
     let result = result.trim();
     if result.chars().count() <= 128 {
         return result.to_owned();
     }
     let cut: String = result.chars().take(129).collect();
-    let lines: Vec<&str> = cut
-        .split('\n')
-        .map(|line| {
-            line.rfind(|letter: char| letter.is_ascii_whitespace())
-                .map_or(line, |blank| &line[..blank])
-        })
-        .collect();
-    format!("{}...", lines.join("\n"))
+    let mut short = String::new();
+    for (number, line) in cut.split('\n').enumerate() {
+        let blank = line.rfind(|letter: char| letter.is_ascii_whitespace());
+        let kept = blank.map(|blank| line[..blank].trim_end());
+        match (number, kept) {
+            (0, kept) => short.push_str(kept.unwrap_or(line)),
+            (_, Some(kept)) if !kept.is_empty() => {
+                short.push('\n');
+                short.push_str(kept);
+            }
+            _ => {}
+        }
+    }
+    short + "..."
 }
 
 async fn find(api: &Api, id: &str) -> Result<Task, Refusal> {

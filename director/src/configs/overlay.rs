@@ -21,12 +21,16 @@ pub fn overlay(manifest: &Value, configs: &Selection, deployment: &str) -> Resul
             all.insert("compilation".into(), compilation.clone());
         }
     }
+    // Add-ons go onto instance groups: without any, none applies, and no release is needed for one.
+    let has_groups = ["instance_groups", "jobs"]
+        .iter()
+        .any(|key| !list(manifest, key).is_empty());
     let mut tags = Mapping::new();
     for row in &configs.runtime {
         let config = parse_config(&row.content)?;
         let addons: Vec<Value> = list(&config, "addons")
             .into_iter()
-            .filter(|addon| can_apply(addon, deployment))
+            .filter(|addon| has_groups && can_apply(addon, deployment))
             .collect();
         let used: Vec<Value> = addons
             .iter()
@@ -52,6 +56,9 @@ pub fn overlay(manifest: &Value, configs: &Selection, deployment: &str) -> Resul
             }
         };
         unite(&mut all, "releases", releases);
+        if config.get("releases").is_some() && !all.contains_key("releases") {
+            all.insert("releases".into(), Value::Sequence(Vec::new()));
+        }
         unite(&mut all, "variables", list(&config, "variables"));
         if !addons.is_empty() {
             append(&mut all, "addons", Some(&Value::Sequence(addons)));

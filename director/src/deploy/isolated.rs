@@ -60,7 +60,7 @@ fn allowed(row: &Instance, action: &str) -> Result<(), Error> {
         return Err(Error::new(
             code::INSTANCE_GROUP_IGNORED,
             format!(
-                "You are trying to change the state of the ignored instance '{}'. This operation is not allowed. You need to unignore it first.",
+                "You are trying to change the state of the ignored instance '{}'.This operation is not allowed. You need to unignore it first.",
                 row.slug()
             ),
         ));

@@ -1,21 +1,32 @@
-//! Faults of documents and plans as one error: the first gives the code, all are shown.
+//! Faults of documents and plans as one error: the first gives code and text, as in the original, which stops at
+//! it; the others follow in the hint.
 
 use planner::{Problem, Problems};
 
 use crate::error::Error;
 
-/// All faults in one error, each with its place and what to do next behind the original's text.
+/// All faults in one error.
 pub fn error(problems: Problems) -> Error {
     let code = problems.code();
-    if let [problem] = problems.0.as_slice() {
-        return told(code, problem);
+    let Some((first, others)) = problems.0.split_first() else {
+        return Error::new(code, "");
+    };
+    let error = Error::new(code, &first.message);
+    let mut hint = what_to_do(first);
+    for other in others {
+        if hint.is_empty() {
+            hint.push_str("More is wrong:");
+        }
+        hint.push_str(&format!("\n- {}", other.message));
+        let next = what_to_do(other);
+        if !next.is_empty() {
+            hint.push_str(&format!(" ({next})"));
+        }
     }
-    let lines: Vec<String> = problems
-        .0
-        .iter()
-        .map(|problem| told(code, problem).message_with_hint())
-        .collect();
-    Error::new(code, lines.join("\n"))
+    match hint.is_empty() {
+        true => error,
+        false => error.hint(hint),
+    }
 }
 
 /// One fault as an error.
@@ -23,18 +34,13 @@ pub fn one(problem: Problem) -> Error {
     error(Problems(vec![problem]))
 }
 
-fn told(code: u32, problem: &Problem) -> Error {
-    let error = Error::new(code, &problem.message);
-    let hints: Vec<String> = problem
-        .hint
-        .iter()
+fn what_to_do(problem: &Problem) -> String {
+    let hint = problem.hint.iter();
+    let hints: Vec<String> = hint
         .map(|hint| format!("{}.", hint.trim_end_matches('.')))
         .chain(place(problem))
         .collect();
-    if hints.is_empty() {
-        return error;
-    }
-    error.hint(hints.join(" "))
+    hints.join(" ")
 }
 
 /// `Look at /instance_groups/0/azs in the manifest.`: positions count from 0, as in ops files.
@@ -51,21 +57,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_the_originals_text_and_then_what_to_do_and_where() {
+    fn a_fault_is_the_originals_text_and_a_hint_says_what_to_do_and_where() {
         let fault = Problem::new(40001, "It is wrong")
             .hint("Correct it")
             .at("/instance_groups/0/azs");
         assert_eq!(
-            one(fault).message_with_hint(),
-            "It is wrong. Correct it. Look at /instance_groups/0/azs in the manifest."
+            one(fault).to_json("message"),
+            serde_json::json!({
+                "code": 40001,
+                "message": "It is wrong",
+                "hint": "Correct it. Look at /instance_groups/0/azs in the manifest.",
+            })
         );
         let both = Problems(vec![
-            Problem::new(1, "One").at("cloud-config:/networks/0"),
             Problem::new(2, "Two"),
+            Problem::new(1, "One").at("cloud-config:/networks/0"),
         ]);
         assert_eq!(
-            error(both).message_with_hint(),
-            "One. Look at /networks/0 in the cloud config.\nTwo"
+            error(both).to_json("message"),
+            serde_json::json!({
+                "code": 2,
+                "message": "Two",
+                "hint": "More is wrong:\n- One (Look at /networks/0 in the cloud config.)",
+            })
         );
     }
 }

@@ -7,6 +7,7 @@ use manifest::documents::{InstanceGroup, Lifecycle};
 use planner::{Action, DeploymentPlan};
 use serde::{Deserialize, Serialize};
 
+use crate::compile;
 use crate::deploy::args::{ErrandInstance, RunErrand, UpdateDeployment};
 use crate::deploy::prepare::documents;
 use crate::deploy::work::Work;
@@ -36,9 +37,20 @@ pub struct Target {
     pub first_job: bool,
 }
 
+/// What was chosen, and what is to be said about it.
+pub struct Choice {
+    pub chosen: Chosen,
+    pub warnings: Vec<String>,
+    /// An errand group was among those that the name means, whether or not the filter left it.
+    pub meant_errand_group: bool,
+    filters: Vec<ErrandInstance>,
+    errand: String,
+}
+
 /// # Errors
-/// 70009, 70001, 510000, or 100 when the filter matches nothing.
-pub async fn run(work: &Work, args: &RunErrand) -> Result<Chosen, Error> {
+/// 70009, 510000.
+pub async fn run(work: &Work, args: &RunErrand) -> Result<Choice, Error> {
+    let mut warnings = Vec::new();
     let nothing = UpdateDeployment::default();
     let loaded = documents::load(&work.ctx, &work.deployment, &nothing).await?;
     let groups = &loaded.documents.manifest.instance_groups;
@@ -53,7 +65,7 @@ pub async fn run(work: &Work, args: &RunErrand) -> Result<Chosen, Error> {
     let meant = match (by_job, named) {
         (true, named) => {
             if named.is_some() {
-                work.ctx.events.warning(&format!(
+                warnings.push(format!(
                     "Ambiguous request: the requested errand name '{0}' matches both a job name and an errand instance group name. Executing errand on all relevant instances with job '{0}'.",
                     args.errand
                 ));
@@ -84,34 +96,55 @@ pub async fn run(work: &Work, args: &RunErrand) -> Result<Chosen, Error> {
         }
         (false, Some(group)) => vec![group],
     };
+    let meant_errand_group = meant
+        .iter()
+        .any(|group| group.lifecycle == Lifecycle::Errand);
     let rows = instances::list(work.db(), work.deployment.id, false).await?;
     let mut chosen = Vec::new();
     for group in meant {
-        chosen.extend(of_group(work, args, group, &rows).await?);
-    }
-    if chosen.is_empty() && !args.instances.is_empty() {
-        let filters: Vec<String> = args.instances.iter().map(shown).collect();
-        return Err(Error::unclassified(format!(
-            "No instances match selection criteria: [{}]",
-            filters.join(", ")
-        )));
-    }
-    if chosen.is_empty() {
-        let text = format!(
-            "Instance '{}/{}/0' doesn't exist",
-            work.deployment.name, args.errand
-        );
-        return Err(Error::new(code::INSTANCE_NOT_FOUND, text));
+        chosen.extend(of_group(work, args, group, &rows, &mut warnings).await?);
     }
     if chosen.iter().filter(|target| !target.errand_group).count() > 1 {
-        work.ctx.events.warning(
-            "Executing errand on multiple instances in parallel. Use the `--instance` flag to run the errand on a single instance.",
+        warnings.push(
+            "Executing errand on multiple instances in parallel. Use the `--instance` flag to run the errand on a single instance."
+                .into(),
         );
     }
-    Ok(Chosen {
-        by_job,
-        instances: chosen,
+    Ok(Choice {
+        chosen: Chosen {
+            by_job,
+            instances: chosen,
+        },
+        warnings,
+        meant_errand_group,
+        filters: args.instances.clone(),
+        errand: args.errand.clone(),
     })
+}
+
+impl Choice {
+    /// # Errors
+    /// 70001, or 100 when the filter matches nothing; compat: told after the packages were looked at.
+    pub async fn checked(self, work: &Work) -> Result<Chosen, Error> {
+        if !self.chosen.instances.is_empty() {
+            return Ok(self.chosen);
+        }
+        if self.filters.is_empty() {
+            let text = format!(
+                "Instance '{}/{}/0' doesn't exist",
+                work.deployment.name, self.errand
+            );
+            return Err(Error::new(code::INSTANCE_NOT_FOUND, text));
+        }
+        if self.meant_errand_group {
+            compile::show_finding(work).await?;
+        }
+        let filters: Vec<String> = self.filters.iter().map(shown).collect();
+        Err(Error::unclassified(format!(
+            "No instances match selection criteria: [{}]",
+            filters.join(", ")
+        )))
+    }
 }
 
 fn has_job(group: &InstanceGroup, errand: &str) -> bool {
@@ -131,6 +164,7 @@ async fn of_group(
     args: &RunErrand,
     group: &InstanceGroup,
     rows: &[Instance],
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<Target>, Error> {
     let name = group.name.as_str();
     let mut of_group: Vec<&Instance> = rows.iter().filter(|row| row.group_name == name).collect();
@@ -175,11 +209,10 @@ async fn of_group(
         if runs {
             targets.push(target);
         } else {
-            let text = format!(
+            warnings.push(format!(
                 "Skipping instance: {} no matching VM reference was found",
                 row.name()
-            );
-            work.ctx.events.warning(&text);
+            ));
         }
     }
     Ok(targets)

@@ -21,7 +21,7 @@ use crate::events::Auditable;
 use crate::store::deployments::Deployment;
 use crate::store::errand_runs;
 use crate::tasks::{Context, Handler};
-use choose::Chosen;
+use choose::{Choice, Chosen};
 
 /// Task type `run_errand`.
 pub struct RunErrand;
@@ -61,11 +61,19 @@ async fn errand(
 ) -> Result<String, Error> {
     let tags: Map<_, _> = deployment.tags.as_object().cloned().unwrap_or_default();
     let work = Work::new(ctx, deployment, tags);
+    let stored = ctx.load_plan::<Stored>().await?.map(|(_, stored)| stored);
+    let choice = match &stored {
+        Some(_) => None,
+        None => Some(choose::run(&work, args).await),
+    };
+    // compat: stopped instances are refused before the first line, everything else in the stage
+    if let Some(Ok(choice)) = &choice {
+        choice.chosen.refuse_stopped()?;
+    }
     let stage = ctx.events.stage("Preparing deployment", &[], 1);
     let (chosen, plan) = stage
-        .run("Preparing deployment", ready(&work, args))
+        .run("Preparing deployment", ready(&work, stored, choice))
         .await?;
-    chosen.refuse_stopped()?;
     let state = state_hash(&work, &chosen, plan.as_ref()).await?;
     if args.when_changed
         && errand_runs::find(work.db(), work.deployment.id, &args.errand)
@@ -85,16 +93,31 @@ async fn errand(
     ))
 }
 
-/// Chooses, plans and compiles; the stored plan of an earlier worker is gone on with.
+/// Plans and compiles; the stored plan of an earlier worker is gone on with.
 async fn ready(
     work: &Work,
-    args: &args::RunErrand,
+    stored: Option<Stored>,
+    choice: Option<Result<Choice, Error>>,
 ) -> Result<(Chosen, Option<DeploymentPlan>), Error> {
     let ctx = &work.ctx;
-    let Stored { chosen, mut plan } = match ctx.load_plan::<Stored>().await? {
-        Some((_, stored)) => stored,
-        None => {
-            let chosen = choose::run(work, args).await?;
+    let (stored, choice) = match (stored, choice) {
+        (Some(stored), _) => (Some(stored), None),
+        (None, choice) => (None, choice.transpose()?),
+    };
+    let mut for_group = false;
+    let Stored { chosen, mut plan } = match (stored, choice) {
+        (Some(stored), _) => stored,
+        (None, None) => {
+            return Err(Error::unclassified(
+                "Nothing was chosen to run the errand on",
+            ));
+        }
+        (None, Some(choice)) => {
+            for warning in &choice.warnings {
+                ctx.events.warning(warning);
+            }
+            for_group = choice.meant_errand_group;
+            let chosen = choice.checked(work).await?;
             let groups = chosen.errand_groups();
             let plan = match groups.is_empty() {
                 true => None,
@@ -112,7 +135,8 @@ async fn ready(
     };
     match &mut plan {
         Some(plan) => compile::run(work, plan).await?,
-        None => compile::show_finding(work).await?,
+        None if for_group => compile::show_finding(work).await?,
+        None => {}
     }
     Ok((chosen, plan))
 }

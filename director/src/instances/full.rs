@@ -78,14 +78,21 @@ async fn line(
         .find(|disk| disk.name.is_empty())
         .and_then(|disk| disk.cid.clone());
     let spec = |key: &str| row.spec.as_ref().and_then(|spec| spec.get(key)).cloned();
-    let stemcell = vm.map(|vm| {
-        json!({"name": vm.stemcell_name, "version": vm.stemcell_version, "api_version": vm.stemcell_api_version})
+    let stemcell = json!({
+        "name": vm.map(|vm| &vm.stemcell_name),
+        "version": vm.map(|vm| &vm.stemcell_version),
+        "api_version": vm.map(|vm| vm.stemcell_api_version),
     });
+    let cloud_properties = match vm {
+        Some(vm) => vm.cloud_properties.clone(),
+        // What its last VM was made with, or nothing before the first.
+        None => spec("cloud_properties").unwrap_or(json!({})),
+    };
     Ok(json!({
         "vm_cid": vm.and_then(|vm| vm.cid.as_ref()),
         "active": vm.map(|vm| vm.active),
         "vm_created_at": vm.map(|vm| stamp(vm.created_at)),
-        "cloud_properties": vm.map(|vm| &vm.cloud_properties),
+        "cloud_properties": cloud_properties,
         "disk_cid": managed,
         "disk_cids": held.iter().filter_map(|disk| disk.cid.as_ref()).collect::<Vec<_>>(),
         "ips": ips(&ctx.services.store, row, vm).await?,

@@ -355,18 +355,20 @@ async fn finish(shared: &Shared, fence: Fence, output: &Output, outcome: Result<
         }
         Ok(result) => ("done", result.clone()),
         Err(error) => {
-            // The original's text first; what to do next goes on the same line that the CLI prints.
             let line = serde_json::json!({
                 "time": chrono::Utc::now().timestamp(),
-                "error": {"code": error.code, "message": error.message_with_hint()},
+                "error": error.to_json("message"),
             });
             output.append(Kind::Event, format!("{line}\n"));
+            if let Some(hint) = &error.hint {
+                output.append(Kind::Debug, format!("{hint}\n"));
+            }
             if error.is_cancelled() {
                 tracing::info!(task = fence.task, "task cancelled");
                 ("cancelled", "task cancelled".to_owned())
             } else {
                 tracing::warn!(task = fence.task, error = error.chain(), "task failed");
-                ("error", error.message_with_hint())
+                ("error", error.message.clone())
             }
         }
     };

@@ -410,14 +410,13 @@ impl Ended {
         Ok(self)
     }
 
+    /// Code and text of the error, the hint on lines of its own.
     pub fn error(&self) -> String {
         let line = self.events.iter().find_map(|line| line.get("error"));
         line.map(|error| {
-            format!(
-                "{} {}",
-                error["code"],
-                error["message"].as_str().unwrap_or_default()
-            )
+            let told = error["message"].as_str().unwrap_or_default();
+            let hint = error["hint"].as_str().map(|hint| format!("\n{hint}"));
+            format!("{} {told}{}", error["code"], hint.unwrap_or_default())
         })
         .unwrap_or_default()
     }

@@ -95,7 +95,7 @@ async fn an_errand_by_job_name_runs_on_the_instances_that_are_chosen() {
     let (unknown, _) = run(&bench, json!({"errand": "none"})).await;
     assert_eq!(
         unknown.error(),
-        "70009 Errand 'none' doesn't exist. `bosh errands` lists what can be run."
+        "70009 Errand 'none' doesn't exist\n`bosh errands` lists what can be run."
     );
     let (filtered, _) = run(
         &bench,

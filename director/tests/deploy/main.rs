@@ -3,6 +3,8 @@
 
 mod artifacts;
 mod bench;
+mod conversation;
+mod conversations;
 mod crashes;
 mod errands;
 mod failures;

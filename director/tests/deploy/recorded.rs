@@ -42,7 +42,7 @@ impl Scenario {
 }
 
 /// The recorded release, stemcells (without signed URLs, as it was there) and configs, in an otherwise empty director of the recorded name.
-async fn bench(deployment: &str) -> Bench {
+pub async fn bench(deployment: &str) -> Bench {
     bench_with(deployment, "").await
 }
 
@@ -72,7 +72,7 @@ pub async fn bench_with(deployment: &str, settings: &str) -> Bench {
         sqlx::query("insert into configs (type, name, content) values ($1, $2, $3)")
             .bind(kind)
             .bind(name)
-            .bind(scenario.file(file))
+            .bind(as_sent(scenario.file(file)))
             .execute(&mut sql)
             .await
             .unwrap();
@@ -110,6 +110,12 @@ pub async fn upload(bench: &Bench, version: &str) {
         .unwrap()
         .done()
         .unwrap();
+}
+
+/// A file as the command line sends it: keys in its order.
+pub fn as_sent(file: &str) -> String {
+    use manifest::yaml::{Dialect, parse, to_cli_string};
+    to_cli_string(&parse(file, Dialect::Cli).unwrap())
 }
 
 fn copy(from: &Path, to: &Path) {

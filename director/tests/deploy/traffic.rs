@@ -8,7 +8,7 @@ use test_support::Call;
 use crate::bench::Ended;
 
 /// By stage and step: states and statuses in order. Steps of one stage may overlap, so they are not ordered.
-fn shown(lines: impl Iterator<Item = Json>) -> BTreeMap<String, Vec<String>> {
+pub fn shown(lines: impl Iterator<Item = Json>) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in lines.filter(|line| line.get("stage").is_some()) {
         let task = without_uuids(line["task"].as_str().unwrap());

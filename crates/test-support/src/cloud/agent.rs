@@ -147,6 +147,7 @@ async fn act(
         disks,
         failing_jobs,
         errand_exit_code,
+        errand_exit_codes,
         ..
     } = &mut *world;
     let vm = vms.get_mut(vm_cid).ok_or("VM is gone")?;
@@ -183,7 +184,9 @@ async fn act(
         "run_script" => Ok(json!({})),
         "run_errand" => {
             let stdout = format!("ran {first}\n");
-            Ok(json!({"stdout": stdout, "stderr": "", "exit_code": *errand_exit_code}))
+            let group = text(agent.spec.pointer("/job/name"));
+            let exit_code = errand_exit_codes.get(&group).unwrap_or(errand_exit_code);
+            Ok(json!({"stdout": stdout, "stderr": "", "exit_code": exit_code}))
         }
         "ssh" if first == "setup" => Ok(
             json!({"command": "setup", "status": "success", "ip": "127.0.0.1", "host_public_key": "ssh-rsa fake"}),

@@ -20,6 +20,8 @@ pub struct World {
     pub failing_packages: BTreeSet<String>,
     /// What every errand ends with.
     pub errand_exit_code: i64,
+    /// What errands on instances of a group end with, where it is another.
+    pub errand_exit_codes: BTreeMap<String, i64>,
     pub(super) faults: Faults,
 }
 

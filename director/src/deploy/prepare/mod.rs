@@ -62,7 +62,11 @@ pub async fn run(
         args,
         errands: Vec::new(),
     };
-    let placed = stage.run("Preparing deployment", request.place()).await?;
+    // compat: what documents say wrong is told before the first line of the stage, what does not fit what is there in it
+    let placed = match request.place().await {
+        Err(error) if !is_of_rows(&error) => return Err(error),
+        placed => stage.run("Preparing deployment", async { placed }).await?,
+    };
     for text in &placed.placement.warnings {
         ctx.events.warning(text);
     }
@@ -70,6 +74,11 @@ pub async fn run(
         ctx.events.deprecation(text);
     }
     stage.run("Rendering templates", request.plan(placed)).await
+}
+
+/// An address has no place or is another's (130xxx, 150002), an instance is ignored (190020, 190021).
+fn is_of_rows(error: &Error) -> bool {
+    matches!(error.code, 130_000..140_000 | 150_002 | 190_020 | 190_021)
 }
 
 /// A plan from the stored manifest in which these errand groups have VMs. Shows nothing by itself.
