@@ -27,11 +27,14 @@ pub struct Replay {
     problems: Vec<String>,
 }
 
+/// Something done to the bench.
+pub type Action<'a> = &'a (dyn Fn(&Bench) + Sync);
+
 /// How to hold one scenario.
 #[derive(Default)]
 pub struct Plan<'a> {
     /// Done before a step: what the recording did outside of the API.
-    pub before: &'a [(usize, &'a (dyn Fn(&Bench) + Sync))],
+    pub before: &'a [(usize, Action<'a>)],
     /// Steps that are not held, and why.
     pub left_out: &'a [(usize, &'a str)],
     /// Where bosun says it differently on purpose: step, recorded text, text here.

@@ -63,7 +63,8 @@ pub async fn run(
         errands: Vec::new(),
     };
     // compat: what documents say wrong is told before the first line of the stage, what does not fit what is there in it
-    let placed = match request.place().await {
+    let loaded = documents::load(ctx, deployment, args).await?;
+    let placed = match request.place(loaded).await {
         Err(error) if !is_of_rows(&error) => return Err(error),
         placed => stage.run("Preparing deployment", async { placed }).await?,
     };
@@ -76,9 +77,9 @@ pub async fn run(
     stage.run("Rendering templates", request.plan(placed)).await
 }
 
-/// An address has no place or is another's (130xxx, 150002), an instance is ignored (190020, 190021).
+/// An address has no place or is another's (130xxx, 150002), an instance is ignored (140021).
 fn is_of_rows(error: &Error) -> bool {
-    matches!(error.code, 130_000..140_000 | 150_002 | 190_020 | 190_021)
+    matches!(error.code, 130_000..140_000 | 140_021 | 150_002)
 }
 
 /// A plan from the stored manifest in which these errand groups have VMs. Shows nothing by itself.
@@ -94,7 +95,8 @@ pub async fn for_errands(
         args,
         errands: groups,
     };
-    request.plan(request.place().await?).await
+    let loaded = documents::load(ctx, deployment, args).await?;
+    request.plan(request.place(loaded).await?).await
 }
 
 struct Request<'a> {
@@ -115,14 +117,13 @@ struct Placed {
 }
 
 impl Request<'_> {
-    async fn place(&self) -> Result<Placed, Error> {
+    async fn place(&self, mut loaded: Loaded) -> Result<Placed, Error> {
         let Request {
             ctx,
             deployment,
             args,
             ..
         } = *self;
-        let mut loaded = documents::load(ctx, deployment, args).await?;
         let bound = bind::run(ctx, loaded.documents.clone()).await?;
         documents::resolve_versions(&mut loaded.manifest, &bound.documents.manifest);
         let work = Work::new(ctx, deployment.clone(), Map::new());
