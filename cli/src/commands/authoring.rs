@@ -36,7 +36,7 @@ pub struct VendorPackageArgs {
     #[arg(value_name = "PACKAGE")]
     pub package: String,
     /// Release folder that has the package
-    #[arg(value_name = "SRC-DIR", default_value = ".")]
+    #[arg(value_name = "SRC-DIR")]
     pub source: String,
     #[command(flatten)]
     pub folder: ReleaseDirArgs,

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 /// A bad argument, in the original's words.
@@ -186,12 +186,26 @@ pub fn output_file(text: &str) -> Result<PathBuf, BadArgument> {
     // compat: nothing is the current folder.
     let text = if text.is_empty() { "." } else { text };
     let path = crate::config::expand(text)
-        .and_then(|path| Ok(std::path::absolute(path)?))
+        .and_then(|path| Ok(clean(&std::path::absolute(path)?)))
         .or_else(|error| bad(format!("Checking file path: {}", error.flat())))?;
     if path.is_dir() {
         return bad("Path must not be directory".to_owned());
     }
     Ok(path)
+}
+
+/// The path without `..`, by its text alone.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            part => clean.push(part),
+        }
+    }
+    clean
 }
 
 /// A release in all versions or in one.

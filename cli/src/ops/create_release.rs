@@ -34,9 +34,11 @@ impl Progress for BuildLines<'_> {
 /// Opens a release folder with the user's cache of archives.
 pub fn open_dir(settings: &Settings, dir: &str) -> Result<ReleaseDir> {
     let cache = home()?.join(".bosh/cache");
-    let dir = std::path::absolute(expand(dir)?)?;
-    // Without a `.` at its end, which the name of a new release would be taken from.
-    let dir: PathBuf = dir.components().collect();
+    // As given, because errors name it; only `.` says too little.
+    let dir = match dir {
+        "." => std::env::current_dir()?,
+        dir => expand(dir)?,
+    };
     Ok(ReleaseDir::open(dir, cache).at_once(settings.parallel))
 }
 
@@ -75,7 +77,7 @@ pub fn inspect_local(context: &Context, args: InspectLocalReleaseArgs) -> Result
     let path = PathBuf::from(&args.path);
     let paths = Paths::prepare()?;
     let release = Release::read(&path, paths.tmp())?;
-    release.verify()?;
+    release.verify_listing()?;
     print_release(&context.ui, &release.manifest, Some(path));
     Ok(())
 }

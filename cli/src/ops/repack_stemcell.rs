@@ -4,7 +4,7 @@ use super::stemcell_manifest::StemcellManifest;
 use crate::commands::RepackStemcellArgs;
 use crate::config::{Paths, expand};
 use crate::error::{Error, Result, Within};
-use release_archive::tarball;
+use release_archive::{Problem, tarball};
 
 pub fn repack(args: RepackStemcellArgs) -> Result<()> {
     let result = args.result;
@@ -14,7 +14,10 @@ pub fn repack(args: RepackStemcellArgs) -> Result<()> {
         .prefix("stemcell-manager")
         .tempdir_in(paths.tmp())?;
     let reading = || format!("Extracting stemcell from '{}'", source.display());
-    let file = fs_err::File::open(&source).within(reading)?;
+    let file = std::fs::File::open(&source)
+        .map_err(|error| Problem::io("lstat", &source, &error))
+        .within(|| "Resolving tarball path")
+        .within(reading)?;
     tarball::unpack(file, folder.path()).within(reading)?;
     let path = folder.path().join("stemcell.MF");
     let text = fs_err::read_to_string(&path).within(|| "Reading stemcell manifest")?;

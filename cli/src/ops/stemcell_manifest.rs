@@ -4,7 +4,11 @@ use crate::error::{Error, Result, Within};
 use manifest::yaml::{self, Dialect, Mapping, Value};
 
 /// The manifest of a stemcell.
-pub struct StemcellManifest(Mapping);
+pub struct StemcellManifest {
+    fields: Mapping,
+    /// The same with scalars as they are written: a version 1.10 is no number.
+    texts: Mapping,
+}
 
 /// The fields that are written, in this order. The second says whether an absent one is left out.
 const FIELDS: [(&str, bool); 8] = [
@@ -21,17 +25,18 @@ const FIELDS: [(&str, bool); 8] = [
 impl StemcellManifest {
     pub fn parse(text: &str) -> Result<Self> {
         let parsed = yaml::parse(text, Dialect::Cli)
+            .and_then(|fields| Ok((fields, yaml::parse_texts(text)?)))
             .map_err(|error| Error::message(error.to_string()))
             .within(|| "Parsing stemcell manifest")?;
         match parsed {
-            Value::Mapping(fields) => Ok(Self(fields)),
+            (Value::Mapping(fields), Value::Mapping(texts)) => Ok(Self { fields, texts }),
             _ => Err(Error::message("Expected a map").within("Parsing stemcell manifest")),
         }
     }
 
     /// A field as text: versions may be written as numbers. Empty if absent.
     pub fn text(&self, key: &str) -> String {
-        self.0
+        self.texts
             .get(key)
             .and_then(yaml::scalar_text)
             .unwrap_or_default()
@@ -39,7 +44,7 @@ impl StemcellManifest {
 
     /// A cloud property as text, or the default.
     pub fn cloud_property(&self, key: &str, default: &str) -> String {
-        self.0
+        self.texts
             .get("cloud_properties")
             .and_then(|properties| properties.get(key))
             .and_then(yaml::scalar_text)
@@ -48,11 +53,12 @@ impl StemcellManifest {
     }
 
     pub fn set(&mut self, key: &str, value: String) {
-        self.0.insert(key.into(), value.into());
+        self.texts.insert(key.into(), value.into());
     }
 
     pub fn set_formats(&mut self, formats: Vec<String>) {
-        self.0.insert("stemcell_formats".into(), formats.into());
+        self.fields
+            .insert("stemcell_formats".into(), formats.into());
     }
 
     /// Puts properties over those that are there.
@@ -65,19 +71,20 @@ impl StemcellManifest {
             Value::Mapping(more) => more,
             _ => return Err(Error::message("Expected --cloud-properties to be a map")),
         };
-        let mut properties = match self.0.remove("cloud_properties") {
+        let mut properties = match self.fields.remove("cloud_properties") {
             Some(Value::Mapping(properties)) => properties,
             _ => Mapping::new(),
         };
         properties.extend(more);
-        self.0.insert("cloud_properties".into(), properties.into());
+        self.fields
+            .insert("cloud_properties".into(), properties.into());
         Ok(())
     }
 
     pub fn to_yaml(&self) -> String {
         let mut out = String::new();
         for (key, optional) in FIELDS {
-            let value = self.0.get(key).filter(|value| !value.is_null());
+            let value = self.fields.get(key).filter(|value| !value.is_null());
             let value = match (key, value) {
                 (_, None) if optional => continue,
                 ("cloud_properties", None) => Mapping::new().into(),

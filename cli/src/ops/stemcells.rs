@@ -6,6 +6,7 @@ use crate::commands::{DeleteStemcellArgs, InspectLocalStemcellArgs, UploadStemce
 use crate::error::{Error, Result, Within};
 use crate::ui::{Sort, Table, TransferBar, Value};
 use flate2::read::GzDecoder;
+use release_archive::Problem;
 use std::io::Read;
 use std::path::Path;
 
@@ -78,7 +79,7 @@ pub async fn delete(session: &Session, args: DeleteStemcellArgs) -> Result<()> {
 }
 
 pub fn inspect_local(context: &Context, args: InspectLocalStemcellArgs) -> Result<()> {
-    let manifest = read_manifest(Path::new(&args.path)).within(|| "Retrieving stemcell info")?;
+    let manifest = read_manifest(Path::new(&args.path))?;
     let header = ["Name", "OS", "Version", "Infrastructure", "Hypervisor"];
     let mut table = Table::new("stemcell-metadata", &header);
     table.rows = vec![vec![
@@ -94,9 +95,14 @@ pub fn inspect_local(context: &Context, args: InspectLocalStemcellArgs) -> Resul
 
 /// Finds `stemcell.MF`, the first file of a well-made stemcell: the image behind it is not read.
 fn read_manifest(path: &Path) -> Result<StemcellManifest> {
-    let file = fs_err::File::open(path)?;
+    let file = std::fs::File::open(path).map_err(|error| {
+        Error::from(Problem::io("open", path, &error)).within("Opening archive")
+    })?;
     let mut archive = tar::Archive::new(GzDecoder::new(file));
     let broken = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::UnexpectedEof {
+            return Error::message("unexpected EOF");
+        }
         Error::message(match error.to_string() {
             text if text.contains("invalid gzip header") => {
                 "gzip: invalid header; a stemcell is a gzipped tar with a file stemcell.MF"
@@ -117,7 +123,7 @@ fn read_manifest(path: &Path) -> Result<StemcellManifest> {
         }
     }
     Err(Error::message(format!(
-        "Expected a file stemcell.MF in '{}'; is it a stemcell?",
+        "Missing 'stemcell.MF'\nIs '{}' a stemcell?",
         path.display()
     )))
 }

@@ -219,7 +219,11 @@ impl Blobstore for GcsBlobstore {
             }
             request.body(Body::wrap_stream(content))
         });
-        put.await.map(|_| ())
+        match put.await {
+            // No object is missing, but the bucket.
+            Err(error) if error.is_not_found() => Err(self.call("write", id).refused(404)),
+            other => other.map(|_| ()),
+        }
     }
 
     async fn get(&self, id: &BlobId) -> Result<Object, Error> {

@@ -46,12 +46,17 @@ impl Call<'_> {
         if status == reqwest::StatusCode::NOT_FOUND {
             return Err(Error::NotFound(self.id.to_string()));
         }
-        Err(Error::Refused {
+        Err(self.refused(status.as_u16()))
+    }
+
+    /// The server said no.
+    pub fn refused(&self, status: u16) -> Error {
+        Error::Refused {
             act: self.act,
             id: self.id.to_string(),
             host: self.host.to_owned(),
-            status: status.as_u16(),
-        })
+            status,
+        }
     }
 
     fn broken(&self, source: reqwest::Error) -> Error {

@@ -226,7 +226,12 @@ impl Blobstore for S3Blobstore {
             request = request.header(reqwest::header::CONTENT_LENGTH, size);
         }
         let request = request.body(Body::wrap_stream(content));
-        self.call("write", id).send(request).await.map(|_| ())
+        let call = self.call("write", id);
+        match call.send(request).await {
+            // No object is missing, but the bucket.
+            Err(error) if error.is_not_found() => Err(call.refused(404)),
+            other => other.map(|_| ()),
+        }
     }
 
     async fn get(&self, id: &BlobId) -> Result<Object, Error> {

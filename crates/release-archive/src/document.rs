@@ -7,15 +7,26 @@ use serde_yaml::{Mapping, Value};
 
 use crate::problem::{Problem, Within};
 
-/// Reads a file and parses it: `Opening file …` problems are the caller's to wrap.
-pub(crate) fn load(path: &Path) -> Result<Value, Problem> {
+/// Reads a file. What `read` says is put around the problem of reading it, what `parse` says around one of its content.
+/// Scalars are texts as they are written, see [`texts_of`].
+pub(crate) fn load(
+    path: &Path,
+    read: impl FnOnce() -> String,
+    parse: impl FnOnce() -> String,
+) -> Result<Value, Problem> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Problem::io("open", path, &error))
-        .within(|| format!("Opening file {}", path.display()))?;
-    parse(&text)
+        .within(|| format!("Opening file {}", path.display()))
+        .within(read)?;
+    texts_of(&text).within(parse)
 }
 
-/// Parses a document as the command line does. An empty document is null.
+/// Parses a document whose fields are texts, as the command line does. An empty document is null.
+pub(crate) fn texts_of(text: &str) -> Result<Value, Problem> {
+    yaml::parse_texts(text).map_err(|error| Problem::new(error.to_string()))
+}
+
+/// Parses a document with typed values as the command line does. An empty document is null.
 pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
     parse_as(text, Dialect::Cli)
 }
@@ -43,8 +54,16 @@ pub(crate) fn get_text(map: &Value, key: &str) -> Option<String> {
     get(map, key).and_then(text)
 }
 
+/// A switch, typed or as its text.
 pub(crate) fn get_bool(map: &Value, key: &str) -> bool {
-    get(map, key).and_then(Value::as_bool).unwrap_or(false)
+    match get(map, key) {
+        Some(Value::Bool(flag)) => *flag,
+        Some(Value::String(text)) => matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "yes" | "on" | "y"
+        ),
+        _ => false,
+    }
 }
 
 /// A list of scalars; absent is empty, anything else is `None`.

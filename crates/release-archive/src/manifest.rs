@@ -136,7 +136,7 @@ impl ReleaseManifest {
 
     /// Reads a manifest; unknown keys, bare numbers and missing lists are tolerated.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        Self::from_value(&document::parse(text)?)
+        Self::from_value(&document::texts_of(text)?)
     }
 
     /// The same as the director reads it: a name like `y` is a text there, and a boolean for the command line.

@@ -51,13 +51,23 @@ impl Release {
             .prefix("bosh-release")
             .tempdir_in(temporary)
             .within(|| "Creating a temporary directory".to_owned())?;
+        let extracting = || "Extracting release".to_owned();
         let file = std::fs::File::open(tarball)
-            .map_err(|error| Problem::io("open", tarball, &error))
-            .within(|| "Extracting release".to_owned())?;
-        tarball::unpack(file, folder.path()).within(|| "Extracting release".to_owned())?;
+            .map_err(|error| Problem::io("lstat", tarball, &error))
+            .within(|| "Resolving tarball path".to_owned())
+            .within(extracting)?;
+        tarball::unpack(file, folder.path())
+            .within(|| {
+                format!(
+                    "Unpacking '{}'; is it a release tarball?",
+                    tarball.display()
+                )
+            })
+            .within(extracting)?;
         let path = folder.path().join("release.MF");
         let text = std::fs::read_to_string(&path)
             .map_err(|error| Problem::io("open", &path, &error))
+            .within(|| format!("Opening file {}", path.display()))
             .within(|| format!("Reading manifest '{}'", path.display()))?;
         let manifest =
             ReleaseManifest::parse(&text).within(|| "Parsing release manifest".to_owned())?;
@@ -85,30 +95,54 @@ impl Release {
 
     /// Compares every archive that is here with its listed digest, and dependencies with what is listed.
     pub fn verify(&self) -> Result<(), Problem> {
-        let mut problems = Vec::new();
-        for Listed { kind, name, digest } in listed(&self.manifest) {
-            let Some(path) = self.archive(kind, name) else {
-                continue;
-            };
-            let checked = fs_err::File::open(path)
-                .map_err(Problem::from)
-                .and_then(|file| {
-                    MultiDigest::parse(digest)
-                        .and_then(|digest| digest.verify(file))
-                        .map_err(|error| Problem::new(error.to_string()))
-                });
-            if let Err(problem) = checked {
-                problems.push(problem.within(format!("Reading {kind} '{name}' from archive")));
+        self.problems_of(|listed| self.verify_archive(listed))
+    }
+
+    /// Compares dependencies with what is listed, without reading archives.
+    pub fn verify_listing(&self) -> Result<(), Problem> {
+        self.problems_of(|_| Ok(()))
+    }
+
+    fn verify_archive(&self, listed: &Listed<'_>) -> Result<(), Problem> {
+        let Listed { kind, name, digest } = listed;
+        let Some(path) = self.archive(*kind, name) else {
+            return Ok(());
+        };
+        let file = fs_err::File::open(path)?;
+        MultiDigest::parse(digest)
+            .and_then(|digest| digest.verify(file))
+            .map_err(|error| Problem::new(error.to_string()))
+            .within(|| format!("Reading {kind} '{name}' from archive"))
+    }
+
+    fn problems_of(
+        &self,
+        check: impl Fn(&Listed<'_>) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let mut all = Vec::new();
+        let mut missing = missing_packages(&self.manifest);
+        for kind in [
+            Kind::Package,
+            Kind::CompiledPackage,
+            Kind::Job,
+            Kind::License,
+        ] {
+            let mut problems: Vec<_> = listed(&self.manifest)
+                .iter()
+                .filter(|listed| listed.kind == kind)
+                .filter_map(|listed| check(listed).err())
+                .collect();
+            problems.extend(missing.remove(&kind).unwrap_or_default());
+            if !problems.is_empty() {
+                let plural = if kind == Kind::License { "" } else { "s" };
+                let doing = format!("Constructing {kind}{plural} from manifest");
+                all.push(Problem::list(doing, problems));
             }
         }
-        problems.extend(missing_packages(&self.manifest));
-        if problems.is_empty() {
+        if all.is_empty() {
             Ok(())
         } else {
-            Err(Problem::list(
-                "Constructing release from manifest",
-                problems,
-            ))
+            Err(Problem::list("Constructing release from manifest", all))
         }
     }
 
@@ -240,7 +274,8 @@ fn listed(manifest: &ReleaseManifest) -> Vec<Listed<'_>> {
         .collect()
 }
 
-fn missing_packages(manifest: &ReleaseManifest) -> Vec<Problem> {
+/// The dependencies that are not listed, by the kind of what has them.
+fn missing_packages(manifest: &ReleaseManifest) -> BTreeMap<Kind, Vec<Problem>> {
     let source: BTreeSet<_> = manifest
         .packages
         .iter()
@@ -252,31 +287,34 @@ fn missing_packages(manifest: &ReleaseManifest) -> Vec<Problem> {
         .flatten()
         .map(|compiled| &compiled.package.name)
         .collect();
-    let mut problems = Vec::new();
-    let mut expect = |known: &BTreeSet<&String>, names: &[String], what: &str, of: &str| {
-        for name in names.iter().filter(|name| !known.contains(name)) {
-            problems.push(Problem::new(format!(
-                "Expected to find {what} '{name}' since it's a dependency of {of}"
+    let mut problems: BTreeMap<Kind, Vec<Problem>> = BTreeMap::new();
+    let mut expect = |kind: Kind, known: &BTreeSet<&String>, names: &[String], of: &str| {
+        let what = match kind {
+            Kind::CompiledPackage => "compiled package",
+            _ => "package",
+        };
+        // One is told for each.
+        if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+            problems.entry(kind).or_default().push(Problem::new(format!(
+                "Expected to find {what} '{name}' since it's a dependency of {kind} '{of}'"
             )));
         }
     };
     for package in &manifest.packages {
-        let of = format!("package '{}'", package.name);
-        expect(&source, &package.dependencies, "package", &of);
+        expect(Kind::Package, &source, &package.dependencies, &package.name);
     }
     for compiled_package in manifest.compiled_packages.iter().flatten() {
         let package = &compiled_package.package;
-        let of = format!("compiled package '{}'", package.name);
-        expect(&compiled, &package.dependencies, "compiled package", &of);
+        expect(
+            Kind::CompiledPackage,
+            &compiled,
+            &package.dependencies,
+            &package.name,
+        );
     }
     let all: BTreeSet<_> = source.union(&compiled).copied().collect();
     for job in &manifest.jobs {
-        expect(
-            &all,
-            &job.packages,
-            "package",
-            &format!("job '{}'", job.name),
-        );
+        expect(Kind::Job, &all, &job.packages, &job.name);
     }
     problems
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
 use flate2::Compression;
@@ -115,11 +116,11 @@ fn append(tar: &mut tar::Builder<&mut dyn Write>, path: &Path, name: &[u8]) -> i
     let metadata = fs_err::symlink_metadata(path)?;
     let mut header = tar::Header::new_gnu();
     header.set_metadata_in_mode(&metadata, tar::HeaderMode::Deterministic);
+    header.set_mode(metadata.mode() & 0o7777);
     if metadata.is_symlink() {
         let target = fs_err::read_link(path)?;
         set_name(tar, &mut header, name)?;
         header.set_entry_type(tar::EntryType::Symlink);
-        header.set_mode(0o777);
         header.set_size(0);
         if header
             .set_link_name_literal(target.as_os_str().as_bytes())

@@ -48,6 +48,12 @@ pub fn parse(text: &str, dialect: Dialect) -> Result<Value, Error> {
     reader::read(text, dialect, None)
 }
 
+/// Reads the first document of a text with every scalar but null as it is written: for documents of the command line
+/// whose fields are known to be texts, so that a version `1.10` stays one.
+pub fn parse_texts(text: &str) -> Result<Value, Error> {
+    reader::read_texts(text)
+}
+
 /// Reads the first document of a text and remembers the line of every node.
 pub fn parse_document(text: &str, dialect: Dialect) -> Result<Document, Error> {
     let mut lines = Lines::default();

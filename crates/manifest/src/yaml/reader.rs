@@ -25,6 +25,13 @@ pub(super) fn read(
     Reader::new(text, dialect, lines)?.document()
 }
 
+/// Reads the first document with every scalar but null as the text that is written.
+pub(super) fn read_texts(text: &str) -> Result<Value, Error> {
+    let mut reader = Reader::new(text, Dialect::Cli, None)?;
+    reader.texts = true;
+    reader.document()
+}
+
 /// Reads the first document in the command line's dialect, the keys of its own map as text.
 pub(super) fn read_with_text_keys(text: &str) -> Result<Value, Error> {
     let mut reader = Reader::new(text, Dialect::Cli, None)?;
@@ -45,6 +52,8 @@ struct Reader<'l> {
     open: Vec<Option<String>>,
     /// Keys of the document's own map are texts whatever they look like.
     text_keys: bool,
+    /// Plain scalars are texts whatever they look like.
+    texts: bool,
 }
 
 /// The closing bracket of the flow collection that a node stands in.
@@ -62,6 +71,7 @@ impl<'l> Reader<'l> {
             aliased: 0,
             open: Vec::new(),
             text_keys: false,
+            texts: false,
         })
     }
 
@@ -284,7 +294,11 @@ impl<'l> Reader<'l> {
                 place,
             ));
         }
-        self.plain(text, place)
+        let value = self.plain(text, place)?;
+        if self.texts && !value.is_null() {
+            return Ok(Value::String(text.to_owned()));
+        }
+        Ok(value)
     }
 
     fn plain(&self, text: &str, place: Place) -> Result<Value, Error> {

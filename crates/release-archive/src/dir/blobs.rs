@@ -49,8 +49,11 @@ impl Blobs<'_> {
     }
 
     pub fn list(&self) -> Result<Vec<Blob>, Problem> {
-        let document =
-            document::load(&self.index_path()).within(|| "Reading blobs index".to_owned())?;
+        let document = document::load(
+            &self.index_path(),
+            || "Reading blobs index".to_owned(),
+            || "Unmarshalling blobs index".to_owned(),
+        )?;
         let mut blobs: Vec<Blob> = document
             .as_mapping()
             .into_iter()
@@ -58,8 +61,8 @@ impl Blobs<'_> {
             .filter_map(|(path, blob)| {
                 Some(Blob {
                     path: document::text(path)?,
-                    size: document::get(blob, "size")
-                        .and_then(serde_yaml::Value::as_u64)
+                    size: get_text(blob, "size")
+                        .and_then(|size| size.replace('_', "").parse().ok())
                         .unwrap_or(0),
                     object_id: get_text(blob, "object_id").filter(|id| !id.is_empty()),
                     digest: get_text(blob, "sha").or_else(|| get_text(blob, "sha1"))?,

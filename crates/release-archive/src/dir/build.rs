@@ -19,6 +19,9 @@ pub(super) fn archive(
         .prefix("bosh-resource-archive")
         .tempdir()
         .within(|| "Creating staging directory".to_owned())?;
+    // The folder itself is an entry of the archive.
+    let open = std::fs::Permissions::from_mode(0o755);
+    fs_err::set_permissions(staging.path(), open)?;
     let staged = stage(artifact, staging.path())?;
     let additional = match artifact.kind {
         Kind::Package | Kind::CompiledPackage => artifact.packages.as_slice(),
@@ -81,19 +84,21 @@ fn folders(file: &SourceFile, staging: &Path) -> Result<(), Problem> {
         }
         fs_err::create_dir(&target)?;
         // The owner must be able to put files in.
-        let mode = fs_err::metadata(source)?.mode() & 0o777 | 0o700;
+        let mode = fs_err::metadata(source)?.mode() & 0o7777 | 0o700;
         fs_err::set_permissions(&target, std::fs::Permissions::from_mode(mode))?;
     }
     Ok(())
 }
 
 fn prepare(script: &Path, staging: &Path, release: &Path) -> Result<(), Problem> {
+    // It runs in another folder, and the release folder may be given relative to this one.
+    let (script, release) = (std::path::absolute(script)?, std::path::absolute(release)?);
     let output = Command::new("bash")
         .arg("-x")
-        .arg(script)
+        .arg(&script)
         .current_dir(staging)
         .env("BUILD_DIR", staging)
-        .env("RELEASE_DIR", release)
+        .env("RELEASE_DIR", &release)
         .output()
         .within(|| format!("Running command: 'bash -x {}'", script.display()))?;
     if output.status.success() {

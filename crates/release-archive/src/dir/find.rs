@@ -53,6 +53,7 @@ impl ReleaseDir {
     pub fn release_of(&self, path: &Path, progress: &mut dyn Progress) -> Result<Release, Problem> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Problem::io("open", path, &error))
+            .within(|| format!("Opening file {}", path.display()))
             .within(|| format!("Reading manifest '{}'", path.display()))?;
         let mut manifest =
             ReleaseManifest::parse(&text).within(|| "Parsing release manifest".to_owned())?;

@@ -54,12 +54,18 @@ impl ReleaseDir {
                     digest,
                 } = artifact;
                 let key = (kind, name.to_owned());
-                let Some(path) = archives.get(&key) else {
-                    return Ok(None);
+                let found = match archives.get(&key) {
+                    Some(path) => {
+                        let archive = (digest.as_str(), path.as_path());
+                        self.finish_artifact(kind, name, fingerprint, archive, &config, progress)?
+                    }
+                    // A tarball may lack what the director had.
+                    None => {
+                        let found = self.find_final(kind, name, fingerprint, &config, progress)?;
+                        let missing = || format!("Expected to find '{name}/{fingerprint}'");
+                        Some(found.ok_or_else(|| Problem::new(missing()))?)
+                    }
                 };
-                let archive = (digest.as_str(), path.as_path());
-                let found =
-                    self.finish_artifact(kind, name, fingerprint, archive, &config, progress)?;
                 Ok(found.map(|(listed, path)| {
                     *digest = listed;
                     (key, path)

@@ -92,7 +92,11 @@ fn load(path: &Path) -> Result<Builds, Problem> {
     if !path.exists() {
         return Ok(Builds::new());
     }
-    let document = document::load(path).within(|| format!("Reading index '{}'", path.display()))?;
+    let document = document::load(
+        path,
+        || "Reading index".to_owned(),
+        || "Unmarshalling index".to_owned(),
+    )?;
     Ok(document::entries(&document, "builds")
         .iter()
         .filter_map(|(key, build)| {
@@ -136,8 +140,11 @@ impl ReleaseIndex {
         if !path.exists() {
             return Ok(Vec::new());
         }
-        let document =
-            document::load(&path).within(|| format!("Reading index '{}'", path.display()))?;
+        let document = document::load(
+            &path,
+            || "Reading index".to_owned(),
+            || "Unmarshalling index".to_owned(),
+        )?;
         Ok(document::entries(&document, "builds")
             .iter()
             .filter_map(|(key, build)| {
@@ -153,7 +160,7 @@ impl ReleaseIndex {
         for (_, text) in self.versions(name)? {
             let version = Version::parse(&text)
                 .map_err(|error| Problem::new(error.to_string()))
-                .within(|| format!("Parsing release versions of '{name}'"))?;
+                .within(|| "Parsing release versions".to_owned())?;
             if last.as_ref().is_none_or(|last| version > *last) {
                 last = Some(version);
             }

@@ -160,8 +160,12 @@ fn package(
 ) -> Result<Artifact, Problem> {
     let lock = folder.join("spec.lock");
     if lock.exists() {
-        let spec = document::load(&lock)
-            .within(|| format!("Reading package spec lock '{}'", lock.display()))?;
+        let spec = document::load(
+            &lock,
+            || format!("Reading package spec lock '{}'", lock.display()),
+            || "Unmarshalling package spec lock".to_owned(),
+        )
+        .within(|| "Collecting package spec lock".to_owned())?;
         let name = get_text(&spec, "name").unwrap_or_default();
         let fingerprint = get_text(&spec, "fingerprint").unwrap_or_default();
         return Ok(Artifact {
@@ -184,12 +188,14 @@ fn package(
 
 fn collect_package(folder: &Path, sources: &Listing, blobs: &Listing) -> Result<Artifact, Problem> {
     let path = folder.join("spec");
-    let spec =
-        document::load(&path).within(|| format!("Reading package spec '{}'", path.display()))?;
+    let unmarshalling = || "Unmarshalling package spec".to_owned();
+    let spec = document::load(
+        &path,
+        || format!("Reading package spec '{}'", path.display()),
+        unmarshalling,
+    )?;
     let bad = |key: &str| {
-        Problem::new(format!("'{key}' must be a list of strings"))
-            .within("Unmarshalling package spec")
-            .within(format!("Reading package spec '{}'", path.display()))
+        Problem::new(format!("'{key}' must be a list of strings")).within(unmarshalling())
     };
     let list = |key: &str| document::texts(&spec, key).ok_or_else(|| bad(key));
     let name = get_text(&spec, "name").unwrap_or_default();
@@ -276,12 +282,13 @@ fn job(folder: &Path, algorithm: Algorithm) -> Result<Artifact, Problem> {
 
 fn collect_job(folder: &Path) -> Result<Artifact, Problem> {
     let path = folder.join("spec");
-    let spec = document::load(&path).within(|| format!("Reading job spec '{}'", path.display()))?;
-    let bad = |reason: &str| {
-        Problem::new(reason)
-            .within(format!("Unmarshalling job spec '{}'", path.display()))
-            .within(format!("Reading job spec '{}'", path.display()))
-    };
+    let unmarshalling = || format!("Unmarshalling job spec '{}'", path.display());
+    let spec = document::load(
+        &path,
+        || format!("Reading job spec '{}'", path.display()),
+        unmarshalling,
+    )?;
+    let bad = |reason: &str| Problem::new(reason).within(unmarshalling());
     if !spec.is_mapping() {
         return Err(bad("the spec must be a map"));
     }
