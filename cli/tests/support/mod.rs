@@ -4,7 +4,7 @@
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,19 @@ pub struct Request {
     pub target: String,
     pub authorized: bool,
     pub range: Option<u64>,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A header's value; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let mut headers = self.headers.iter();
+        headers
+            .find(|(known, _)| known == name)
+            .map_or("", |(_, value)| value)
+    }
 }
 
 /// What to answer.
@@ -118,10 +130,28 @@ impl Director {
     }
 }
 
+/// A server over plain HTTP that answers from a script; its address. It lives until the test process ends.
+pub fn plain_server(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let script: Arc<Script> = Arc::new(script);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let script = script.clone();
+            std::thread::spawn(move || converse(stream, &Mutex::default(), script.as_ref()));
+        }
+    });
+    address
+}
+
 fn serve(stream: TcpStream, config: Arc<ServerConfig>, log: &Mutex<Vec<String>>, script: &Script) {
     let _ = stream.set_nodelay(true);
     let connection = ServerConnection::new(config).expect("a valid config");
-    let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+    converse(StreamOwned::new(connection, stream), log, script);
+}
+
+fn converse(stream: impl Read + Write, log: &Mutex<Vec<String>>, script: &Script) {
+    let mut stream = BufReader::new(stream);
     while let Some(request) = read_request(&mut stream) {
         log.lock().expect("no panic").push(entry(&request));
         let answer = script(&request);
@@ -168,6 +198,7 @@ fn read_request(stream: &mut impl BufRead) -> Option<Request> {
         target: words.next()?.to_owned(),
         authorized: false,
         range: None,
+        headers: Vec::new(),
         body: Vec::new(),
     };
     let mut length = 0;
@@ -180,7 +211,9 @@ fn read_request(stream: &mut impl BufRead) -> Option<Request> {
         }
         let (name, value) = line.split_once(':')?;
         let value = value.trim();
-        match name.to_ascii_lowercase().as_str() {
+        let name = name.to_ascii_lowercase();
+        request.headers.push((name.clone(), value.to_owned()));
+        match name.as_str() {
             "content-length" => length = value.parse().ok()?,
             "authorization" => request.authorized = value.starts_with("Basic "),
             "range" => {

@@ -221,6 +221,11 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
 #[async_trait]
 impl Blobstore for S3Blobstore {
     async fn put(&self, id: &BlobId, size: Option<u64>, content: ByteStream) -> Result<(), Error> {
+        if self.access.is_none() {
+            return Err(bad(
+                "the client operates in read only mode. Change 'credentials_source' parameter value",
+            ));
+        }
         let mut request = self.request(reqwest::Method::PUT, id)?;
         if let Some(size) = size {
             request = request.header(reqwest::header::CONTENT_LENGTH, size);
