@@ -174,7 +174,7 @@ impl Release {
             self.write_entries(temporary.as_file(), leave_out)
                 .map(|_| ())
         } else {
-            let out = GzEncoder::new(temporary.as_file(), Compression::fast());
+            let out = GzEncoder::new(temporary.as_file(), self.outer_compression()?);
             self.write_entries(out, leave_out)
                 .and_then(|out| Ok(out.finish()?))
                 .map(|_| ())
@@ -188,6 +188,16 @@ impl Release {
             .persist(path)
             .map_err(|error| Problem::io("rename", path, &error.error))?;
         Ok(())
+    }
+
+    /// Archives that are compressed already are not compressed again: that costs much and gains nothing.
+    fn outer_compression(&self) -> Result<Compression, Problem> {
+        for path in self.archives.values() {
+            if !tarball::is_compressed(fs_err::File::open(path)?)? {
+                return Ok(Compression::fast());
+            }
+        }
+        Ok(Compression::none())
     }
 
     fn write_entries<W: Write>(&self, out: W, leave_out: &BTreeSet<String>) -> Result<W, Problem> {

@@ -11,15 +11,25 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use walkdir::WalkDir;
 
+/// The first bytes of a gzip stream.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 /// The archive's bytes after decompression, if it is compressed.
 pub fn decompressed(archive: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let mut archive = BufReader::with_capacity(64 * 1024, archive);
     let start = io::BufRead::fill_buf(&mut archive)?;
-    if start.starts_with(&[0x1f, 0x8b]) {
+    if start.starts_with(&GZIP) {
         Ok(Box::new(MultiGzDecoder::new(archive)))
     } else {
         Ok(Box::new(archive))
     }
+}
+
+/// Whether an archive is gzipped, by its first bytes.
+pub(crate) fn is_compressed(mut archive: impl Read) -> io::Result<bool> {
+    let mut start = Vec::new();
+    archive.by_ref().take(2).read_to_end(&mut start)?;
+    Ok(start == GZIP)
 }
 
 /// All regular files of an archive in memory, by their path without a leading `./`. For small archives.
@@ -106,6 +116,10 @@ fn pack_plain(folder: &Path, prefix: &[u8], archive: &mut dyn Write) -> io::Resu
         name.extend_from_slice(below.as_os_str().as_bytes());
         if name.is_empty() {
             continue;
+        }
+        // As tar programs name folders.
+        if entry.file_type().is_dir() && !name.ends_with(b"/") {
+            name.push(b'/');
         }
         append(&mut tar, entry.path(), &name)?;
     }
