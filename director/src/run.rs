@@ -55,9 +55,14 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     // Bind first: a port that is taken is the most common mistake, and clients may queue while we connect.
     let listener = api::Server::bind(&settings.listen).await?;
+    let metrics = match &settings.metrics {
+        Some(metrics) => Some(api::Server::bind_metrics(metrics).await?),
+        None => None,
+    };
     let workers = settings.workers;
     let services =
         Arc::new(Services::connect(settings, folder.instance.clone(), stop.clone()).await?);
+    let api = Api::new(services.clone())?;
     let owner: Arc<str> = format!("{}#{}", folder.instance, uuid::Uuid::new_v4()).into();
     let engine = Engine::start(
         services.clone(),
@@ -70,11 +75,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(crate::tasks::retention::run(services.clone(), stop.clone()));
     tokio::spawn(crate::schedule::run(services.clone(), stop.clone()));
     let address = listener.address();
-    let server = tokio::spawn(api::serve(
-        listener,
-        Api::new(services.clone()),
-        stop.clone(),
-    ));
+    if let Some(metrics) = metrics {
+        let router = api::metrics_router(api.clone());
+        tokio::spawn(api::serve(metrics, router, stop.clone()));
+    }
+    let server = tokio::spawn(api::serve(listener, api::router(api), stop.clone()));
     tracing::info!(%address, uuid = services.director_uuid, "the director is up");
 
     let mut terminate = signal(SignalKind::terminate())?;

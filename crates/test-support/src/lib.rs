@@ -5,7 +5,9 @@ mod cloud;
 mod nats;
 mod postgres;
 mod process;
+mod uaa;
 
 pub use cloud::{AgentState, Call, Crash, FakeCloud, FakeDisk, FakeVm, Fault, PutBlob, World};
 pub use nats::TestNats;
 pub use postgres::TestDatabase;
+pub use uaa::TestUaa;

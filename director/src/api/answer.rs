@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
 
 use super::{Api, request::Caller};
-use crate::error::{Error, code};
+use crate::error::Error;
 use crate::store::tasks::Task;
 
 /// What a handler returns.
@@ -40,12 +40,16 @@ impl IntoResponse for Refusal {
                 if error.status.is_server_error() {
                     tracing::error!(error = error.chain(), "request failed");
                 }
+                let failed = error
+                    .status
+                    .is_server_error()
+                    .then(|| error.code.to_string());
                 let body = error.to_json("description");
                 let mut response = with_status(error.status, &body);
-                if error.code == code::UNAUTHORIZED {
+                if let Some(failed) = failed {
                     response
-                        .headers_mut()
-                        .insert(header::WWW_AUTHENTICATE, REALM);
+                        .extensions_mut()
+                        .insert(super::every::Failed(failed));
                 }
                 response
             }
@@ -142,9 +146,14 @@ const FAMILIES: &[&str] = &[
     "vms",
 ];
 
+/// Whether the path's first segment is one of the API's.
+pub fn belongs_to_the_api(path: &str) -> bool {
+    FAMILIES.contains(&path.split('/').nth(1).unwrap_or_default())
+}
+
 /// 404 for paths and methods that do not exist.
 pub async fn no_such_path(State(_): State<Api>, caller: Option<Caller>, uri: Uri) -> Response {
-    if !FAMILIES.contains(&uri.path().split('/').nth(1).unwrap_or_default()) {
+    if !belongs_to_the_api(uri.path()) {
         return plain(
             StatusCode::NOT_FOUND,
             "text/plain",

@@ -2,11 +2,12 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Api;
 use super::answer::json_ok;
 use super::request::Caller;
+use crate::config::Settings;
 
 pub async fn info(State(api): State<Api>, caller: Option<Caller>) -> Response {
     let settings = &api.services.settings;
@@ -18,11 +19,22 @@ pub async fn info(State(api): State<Api>, caller: Option<Caller>) -> Response {
         "cpi": settings.cpi_name(),
         "stemcell_os": "-",
         "stemcell_version": "-",
-        "user_authentication": {"type": "basic", "options": {}},
+        "user_authentication": user_authentication(settings),
         "features": {
             "local_dns": {"status": true, "extras": {"domain_name": settings.dns_domain}},
             "snapshots": {"status": false},
             "config_server": {"status": false, "extras": {"urls": []}},
         },
     }))
+}
+
+/// How clients get credentials. Certificates are not among it: clients that have one need not ask.
+fn user_authentication(settings: &Settings) -> Value {
+    match &settings.uaa {
+        Some(uaa) => {
+            let urls = uaa.all_urls();
+            json!({"type": "uaa", "options": {"url": urls[0], "urls": urls}})
+        }
+        None => json!({"type": "basic", "options": {}}),
+    }
 }

@@ -1,7 +1,6 @@
-//! Small reads: locks, resurrection switch, metrics, and lists that are empty until their rooms exist.
+//! Small reads: locks, resurrection switch, and lists that are empty until their rooms exist.
 
 use axum::extract::{Path, State};
-use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -116,14 +115,4 @@ pub async fn problems(State(api): State<Api>, caller: Caller, Path(name): Path<S
         })
         .collect();
     Ok(json_ok(&list))
-}
-
-/// Prometheus metrics. Needs the read permission: the original serves them on a port of their own.
-pub async fn metrics(State(api): State<Api>, caller: Option<Caller>) -> Result<Response, Refusal> {
-    let Some(caller) = caller else {
-        return Ok(super::request::not_authorized("/metrics"));
-    };
-    caller.require(&api, Permission::Read)?;
-    let text = crate::metrics::render(&api.services).await?;
-    Ok(plain(StatusCode::OK, "text/plain; version=0.0.4", text))
 }

@@ -12,8 +12,10 @@ mod configs;
 mod deployments;
 mod disks;
 mod events;
+mod every;
 mod info;
 mod instances;
+mod metrics;
 mod misc;
 mod request;
 mod serve;
@@ -22,15 +24,18 @@ mod tasks;
 mod typed_configs;
 mod uploads;
 
+pub use metrics::router as metrics_router;
 pub use serve::{Server, serve};
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{any, delete, get, post, put};
 
 use crate::auth::Authenticator;
+use crate::metrics::Requests;
 use crate::services::Services;
 
 /// What handlers share.
@@ -38,12 +43,19 @@ use crate::services::Services;
 pub struct Api {
     pub services: Arc<Services>,
     pub auth: Authenticator,
+    /// Counts what was asked here.
+    pub requests: Arc<Requests>,
 }
 
 impl Api {
-    pub fn new(services: Arc<Services>) -> Api {
-        let auth = Authenticator::new(&services.settings.users);
-        Api { services, auth }
+    /// Fails for a UAA whose key or CA can't be used.
+    pub fn new(services: Arc<Services>) -> anyhow::Result<Api> {
+        let auth = Authenticator::new(&services.settings)?;
+        Ok(Api {
+            services,
+            auth,
+            requests: Arc::default(),
+        })
     }
 
     pub(crate) fn uuid(&self) -> &str {
@@ -58,7 +70,6 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/info", get(info::info))
-        .route("/metrics", get(misc::metrics))
         .merge(task_routes())
         .merge(config_routes())
         .merge(deployment_routes())
@@ -67,6 +78,7 @@ pub fn router(api: Api) -> Router {
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::no_such_path)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(api.clone(), every::layer))
         .with_state(api)
 }
 

@@ -6,25 +6,30 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header, request::Parts};
 
 use super::Api;
-use super::answer::{REALM, Refusal, no_endpoint, plain};
+use super::answer::{Refusal, no_endpoint, plain};
+use super::serve::CertificateCaller;
 use crate::auth::{Access, Identity, Permission, scopes};
 use crate::error::{Error, code};
 
 /// A caller with valid credentials. Without them the request ends with 401 before its body is read.
 pub struct Caller(pub Identity);
 
+impl Caller {
+    async fn of(parts: &Parts, api: &Api) -> Option<Caller> {
+        let certificate = parts.extensions.get::<CertificateCaller>();
+        let certificate = certificate.and_then(|caller| caller.0.as_ref());
+        let header = parts.headers.get(header::AUTHORIZATION);
+        api.auth.identify(header, certificate).await.map(Caller)
+    }
+}
+
 impl FromRequestParts<Api> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Caller, Response> {
-        match api
-            .auth
-            .identify(parts.headers.get(header::AUTHORIZATION))
+        Caller::of(parts, api)
             .await
-        {
-            Some(identity) => Ok(Caller(identity)),
-            None => Err(not_authorized(parts.uri.path())),
-        }
+            .ok_or_else(|| not_authorized(parts.uri.path()))
     }
 }
 
@@ -35,21 +40,13 @@ impl OptionalFromRequestParts<Api> for Caller {
         parts: &mut Parts,
         api: &Api,
     ) -> Result<Option<Caller>, Self::Rejection> {
-        Ok(api
-            .auth
-            .identify(parts.headers.get(header::AUTHORIZATION))
-            .await
-            .map(Caller))
+        Ok(Caller::of(parts, api).await)
     }
 }
 
 pub fn not_authorized(path: &str) -> Response {
     let text = format!("Not authorized: '{path}'\n");
-    let mut response = plain(StatusCode::UNAUTHORIZED, "text/html;charset=utf-8", text);
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, REALM);
-    response
+    plain(StatusCode::UNAUTHORIZED, "text/html;charset=utf-8", text)
 }
 
 impl Caller {

@@ -1,13 +1,58 @@
 //! Who calls, and what they may do (director-api.md §2).
 //!
-//! The API asks [`Authenticator::identify`] for each request and then one of the checks of [`scopes`]. Local
-//! users only: basic authentication against argon2 hashes of the settings.
+//! The API asks [`Authenticator::identify`] for each request and then one of the checks of [`scopes`]. Users are those of
+//! the settings, with passwords ([`local`]), or those of a UAA, with tokens ([`uaa`]); in both cases, besides, those who
+//! showed a certificate ([`certificate`]).
 
-mod basic;
+mod certificate;
+mod jwks;
+mod local;
 pub mod scopes;
+mod uaa;
 
-pub use basic::{Authenticator, hash_password};
+use std::sync::Arc;
+
+pub use certificate::CertificateUsers;
+pub use local::hash_password;
 pub use scopes::{Access, Permission};
+
+use crate::config::Settings;
+
+/// Knows the callers. Cheap to clone.
+#[derive(Clone)]
+pub struct Authenticator(Mode);
+
+#[derive(Clone)]
+enum Mode {
+    Local(local::Users),
+    Uaa(Arc<uaa::Tokens>),
+}
+
+impl Authenticator {
+    /// As the settings say. Fails for a UAA whose key or CA can't be used.
+    pub fn new(settings: &Settings) -> anyhow::Result<Authenticator> {
+        Ok(Authenticator(match &settings.uaa {
+            Some(uaa) => Mode::Uaa(Arc::new(uaa::Tokens::new(uaa)?)),
+            None => Mode::Local(local::Users::new(&settings.users)),
+        }))
+    }
+
+    /// The caller named by an `Authorization` header; without one, the caller of the connection's certificate.
+    /// `None` for wrong, expired or unreadable credentials.
+    pub async fn identify(
+        &self,
+        header: Option<&http::HeaderValue>,
+        certificate: Option<&Identity>,
+    ) -> Option<Identity> {
+        let Some(header) = header else {
+            return certificate.cloned();
+        };
+        match &self.0 {
+            Mode::Local(users) => users.identify(header).await,
+            Mode::Uaa(tokens) => tokens.identify(header).await,
+        }
+    }
+}
 
 /// A known caller.
 #[derive(Clone, Debug, PartialEq, Eq)]

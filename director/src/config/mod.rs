@@ -3,6 +3,7 @@
 //! `main` calls [`Settings::load`]; nothing reads the environment or the file later. Unknown keys are refused
 //! with their line. Every key is documented in `docs/operator.md`.
 
+pub mod access;
 pub mod cli;
 
 use std::net::IpAddr;
@@ -49,6 +50,10 @@ pub struct Settings {
     pub nats: Nats,
     #[serde(default)]
     pub users: Vec<User>,
+    /// Users of a UAA instead of `users`.
+    pub uaa: Option<access::Uaa>,
+    /// A listener for metrics.
+    pub metrics: Option<access::Metrics>,
     pub cpi: Cpi,
     pub blobstore: Blobstore,
     /// Tasks at a time.
@@ -102,6 +107,8 @@ pub struct Listen {
     pub port: u16,
     /// Absent: plain HTTP, on loopback only.
     pub tls: Option<KeyPair>,
+    /// Callers with a certificate, besides those with a password or token. Needs `tls`.
+    pub client_certificates: Option<access::ClientCertificates>,
 }
 
 /// Paths of PEM files.
@@ -328,6 +335,7 @@ impl Settings {
             Some(&mut self.nats.client),
             Some(&mut self.nats.agent_ca),
             self.listen.tls.as_mut(),
+            self.metrics.as_mut().map(|metrics| &mut metrics.tls),
         ];
         for pair in pairs.into_iter().flatten() {
             absolute(&mut pair.certificate);
@@ -343,6 +351,22 @@ impl Settings {
         absolute(&mut self.cpi.path);
         self.database.url_file.as_mut().map(absolute);
         self.blobstore.secret_file.as_mut().map(absolute);
+        if let Some(metrics) = &mut self.metrics {
+            absolute(&mut metrics.client_ca);
+        }
+        if let Some(certificates) = &mut self.listen.client_certificates {
+            absolute(&mut certificates.ca);
+            if self.listen.tls.is_none() {
+                return Err("listen.client_certificates needs listen.tls: certificates are shown in a TLS handshake".into());
+            }
+            certificates.check()?;
+        }
+        if let Some(uaa) = &mut self.uaa {
+            uaa.resolve(absolute)?;
+            if !self.users.is_empty() {
+                return Err("users and uaa are both given: with a UAA, all users are the UAA's; remove users".into());
+            }
+        }
 
         if self.listen.tls.is_none() && !self.listen.address.is_loopback() {
             return Err(format!(

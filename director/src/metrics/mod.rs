@@ -1,8 +1,15 @@
 //! Prometheus metrics, under the original's names (`docs/spec/operations.md` §14). Made when asked for, from rows and
-//! from the health monitor: nothing is counted in between.
+//! from the health monitor; only the API's requests are counted in between ([`Requests`]).
+
+mod networks;
+mod requests;
+
+pub use requests::Requests;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use agent_protocol::JobState;
 
 use crate::error::Error;
 use crate::services::Services;
@@ -35,25 +42,77 @@ pub async fn render(services: &Services) -> Result<String, Error> {
         "Number of BOSH tasks",
         &tasks,
     );
-    let (mut total, mut unresponsive, mut failing, mut unhealthy) = (
-        BTreeMap::new(),
-        BTreeMap::new(),
-        BTreeMap::new(),
-        BTreeMap::new(),
+    let flags = services.store.list_configs(Some("deploy"), None, Some(1));
+    let flags = flags.await?;
+    gauge(
+        &mut text,
+        "bosh_deploy_config_enabled",
+        "Is a config of type deploy uploaded?",
+        &[(String::new(), i64::from(!flags.is_empty()))],
     );
+    networks(&mut text, services).await?;
+    agents(&mut text, services).await?;
+    Ok(text)
+}
+
+async fn networks(text: &mut String, services: &Services) -> Result<(), Error> {
+    let networks = networks::addresses(services).await?;
+    let none = ("{name=\"no_networks\"}".to_owned(), 0);
+    let values = |of: fn(&networks::Addresses) -> i64| -> Vec<(String, i64)> {
+        let all = networks.iter();
+        let all = all.map(|network| {
+            (
+                format!("{{name=\"{}\"}}", escape(&network.name)),
+                of(network),
+            )
+        });
+        std::iter::once(none.clone()).chain(all).collect()
+    };
+    gauge(
+        text,
+        "bosh_networks_dynamic_ips_total",
+        "Size of network pool for all dynamically allocated IPs",
+        &values(|network| network.total),
+    );
+    gauge(
+        text,
+        "bosh_networks_dynamic_free_ips_total",
+        "Number of dynamic free IPs left per network",
+        &values(|network| network.free),
+    );
+    Ok(())
+}
+
+/// By deployment; one whose agents say nothing has zeros.
+async fn agents(text: &mut String, services: &Services) -> Result<(), Error> {
+    let none: BTreeMap<String, i64> = crate::store::deployments::list(services.store.pool())
+        .await?
+        .into_iter()
+        .map(|deployment| (deployment.name, 0))
+        .collect();
+    let [
+        mut total,
+        mut unresponsive,
+        mut failing,
+        mut unhealthy,
+        mut stopped,
+        mut unknown,
+    ] = std::array::from_fn(|_| none.clone());
     for (_, heard) in services.health.all() {
         let name = heard.heartbeat.deployment.clone();
         let silent = heard.at.elapsed() > services.health.timeout();
-        let state = heard.heartbeat.job_state.to_string();
+        let state = heard.heartbeat.job_state;
         let count = |map: &mut BTreeMap<String, i64>, yes: bool| {
             *map.entry(name.clone()).or_default() += i64::from(yes)
         };
         count(&mut total, true);
         count(&mut unresponsive, silent);
-        count(&mut failing, state == "failing");
+        count(&mut failing, state == JobState::Failing);
+        count(&mut stopped, state == JobState::Stopped);
+        count(&mut unknown, state == JobState::Unknown);
         count(
             &mut unhealthy,
-            state == "running" && heard.heartbeat.number_of_processes == Some(0),
+            state == JobState::Running && heard.heartbeat.number_of_processes == Some(0),
         );
     }
     for (name, help, values) in [
@@ -73,6 +132,16 @@ pub async fn render(services: &Services) -> Result<String, Error> {
             failing,
         ),
         (
+            "bosh_stopped_instances",
+            "Number of stopped instances",
+            stopped,
+        ),
+        (
+            "bosh_unknown_instances",
+            "Number of unknown instances",
+            unknown,
+        ),
+        (
             "bosh_unhealthy_agents",
             "Number of unhealthy agents",
             unhealthy,
@@ -82,9 +151,9 @@ pub async fn render(services: &Services) -> Result<String, Error> {
             .into_iter()
             .map(|(name, count)| (format!("{{name=\"{}\"}}", escape(&name)), count))
             .collect();
-        gauge(&mut text, name, help, &values);
+        gauge(text, name, help, &values);
     }
-    Ok(text)
+    Ok(())
 }
 
 fn gauge(text: &mut String, name: &str, help: &str, values: &[(String, i64)]) {

@@ -1,5 +1,6 @@
 //! The director against real neighbours: PostgreSQL, nats-server, its own binary over HTTP.
 
+mod access;
 mod api;
 mod contents;
 mod engine;

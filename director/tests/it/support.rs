@@ -19,6 +19,14 @@ pub struct Environment {
     pub port: u16,
     /// The CPI executable.
     pub cpi: PathBuf,
+    /// More settings, top-level keys.
+    pub more: String,
+    /// Settings of users; those of the recorded scenarios unless a test says otherwise.
+    pub users: Option<String>,
+    /// More settings of the listener.
+    pub listen: String,
+    /// Signed all certificates here.
+    pub ca: Ca,
 }
 
 /// Users of the recorded scenarios; the password is the name.
@@ -33,7 +41,7 @@ const USERS: &[(&str, Option<&str>)] = &[
 ];
 
 /// Writes a CA and pairs signed by it; all tests of a process share the work.
-pub fn certificates(folder: &Path) -> anyhow::Result<()> {
+pub fn certificates(folder: &Path) -> anyhow::Result<Ca> {
     let (ca, pair) = Ca::generate(Subject::common_name("test"))?;
     std::fs::write(folder.join("ca.pem"), &pair.certificate)?;
     std::fs::write(folder.join("ca.key"), &pair.private_key)?;
@@ -45,16 +53,25 @@ pub fn certificates(folder: &Path) -> anyhow::Result<()> {
     };
     let director = Subject::cloud_foundry("default.director.bosh-internal");
     issue("director", Request::new(director, &[Usage::Client]))?;
+    for name in ["ci", "stranger"] {
+        let client = Request::new(Subject::cloud_foundry(name), &[Usage::Client]);
+        issue(name, client)?;
+    }
     let mut server = Request::new(Subject::common_name("localhost"), &[Usage::Server]);
     server.alternative_names = vec!["127.0.0.1".into(), "localhost".into()];
-    issue("server", server)
+    issue("server", server)?;
+    Ok(ca)
 }
 
 impl Environment {
     pub async fn new() -> anyhow::Result<Environment> {
         let folder = tempfile::tempdir()?;
-        certificates(folder.path())?;
+        let ca = certificates(folder.path())?;
         Ok(Environment {
+            more: String::new(),
+            users: None,
+            listen: String::new(),
+            ca,
             folder,
             database: TestDatabase::create().await?,
             bus: TestNats::start().await?,
@@ -69,7 +86,7 @@ impl Environment {
 
     /// The settings file's text: TLS on loopback, the users of the scenarios.
     pub fn settings_text(&self) -> String {
-        let mut users = String::new();
+        let mut users = String::from("users:\n");
         for (name, scopes) in USERS {
             let hash = bosun_director::auth::hash_password(name).expect("a password can be hashed");
             users.push_str(&format!("- {{name: {name}, password_hash: '{hash}'"));
@@ -80,13 +97,16 @@ impl Environment {
         }
         format!(
             "name: TestDirector\nuuid: deadbeef\ndata_dir: data\n\
-             listen: {{address: 127.0.0.1, port: {port}, tls: {{certificate: server.pem, private_key: server.key}}}}\n\
+             listen: {{address: 127.0.0.1, port: {port}, tls: {{certificate: server.pem, private_key: server.key}}{listen}}}\n\
              database: {{url: '{database}'}}\n\
              nats:\n  urls: ['{bus}']\n  ca: ca.pem\n  client: {{certificate: director.pem, private_key: director.key}}\n  \
              agent_ca: {{certificate: ca.pem, private_key: ca.key}}\n\
-             users:\n{users}\
+             {users}\
              cpi: {{name: test-cpi, path: '{cpi}'}}\n\
-             blobstore: {{provider: local, options: {{blobstore_path: blobs}}, secret: key-of-signed-urls}}\n",
+             blobstore: {{provider: local, options: {{blobstore_path: blobs}}, secret: key-of-signed-urls}}\n{more}",
+            users = self.users.as_ref().unwrap_or(&users),
+            listen = self.listen,
+            more = self.more,
             port = self.port,
             cpi = self.cpi.display(),
             database = self.database.url(),

@@ -159,6 +159,16 @@ impl IpRanges {
         self.0.is_empty()
     }
 
+    /// How many addresses.
+    pub fn count(&self) -> u128 {
+        let sizes = self.0.iter();
+        sizes
+            .map(|(first, last)| number(*last) - number(*first))
+            .fold(0, |sum: u128, size| {
+                sum.saturating_add(size).saturating_add(1)
+            })
+    }
+
     /// The disjoint ranges, ascending.
     pub fn ranges(&self) -> &[(IpAddr, IpAddr)] {
         &self.0

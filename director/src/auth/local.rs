@@ -1,4 +1,4 @@
-//! Basic authentication against the users of the settings.
+//! Basic authentication against the users of the settings: argon2 hashes.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ pub fn hash_password(password: &str) -> anyhow::Result<String> {
 
 /// Knows the users. Cheap to clone.
 #[derive(Clone)]
-pub struct Authenticator {
+pub struct Users {
     users: Arc<[User]>,
     verified: Arc<Mutex<Verified>>,
 }
@@ -37,9 +37,9 @@ struct Verified {
 /// Only that many digests are kept; then the set is emptied.
 const REMEMBERED: usize = 256;
 
-impl Authenticator {
-    pub fn new(users: &[User]) -> Authenticator {
-        Authenticator {
+impl Users {
+    pub fn new(users: &[User]) -> Users {
+        Users {
             users: users.into(),
             verified: Arc::new(Mutex::new(Verified {
                 key: rand::random(),
@@ -48,9 +48,9 @@ impl Authenticator {
         }
     }
 
-    /// The caller named by an `Authorization` header; `None` for no, wrong or unreadable credentials.
-    pub async fn identify(&self, header: Option<&http::HeaderValue>) -> Option<Identity> {
-        let header = header?.as_bytes();
+    /// The caller named by an `Authorization` header; `None` for wrong or unreadable credentials.
+    pub async fn identify(&self, header: &http::HeaderValue) -> Option<Identity> {
+        let header = header.as_bytes();
         let (scheme, encoded) = header.split_at_checked(6)?;
         if !scheme.eq_ignore_ascii_case(b"basic ") {
             return None;
@@ -125,23 +125,18 @@ mod tests {
             password_hash: Secret::new(hash_password("se:cret").unwrap()),
             scopes: None,
         }];
-        let known = Authenticator::new(&users);
+        let known = Users::new(&users);
         for _ in 0..2 {
-            let ann = known.identify(Some(&header("ann:se:cret"))).await.unwrap();
+            let ann = known.identify(&header("ann:se:cret")).await.unwrap();
             assert_eq!(
                 (ann.user.as_str(), ann.scopes),
                 ("ann", vec!["bosh.admin".to_owned()])
             );
         }
         for wrong in ["ann:secret", "ann:", "bob:se:cret", ":se:cret", "ann"] {
-            assert_eq!(known.identify(Some(&header(wrong))).await, None, "{wrong}");
+            assert_eq!(known.identify(&header(wrong)).await, None, "{wrong}");
         }
-        assert_eq!(known.identify(None).await, None);
-        assert_eq!(
-            known
-                .identify(Some(&http::HeaderValue::from_static("bearer x")))
-                .await,
-            None
-        );
+        let bearer = http::HeaderValue::from_static("bearer x");
+        assert_eq!(known.identify(&bearer).await, None);
     }
 }
