@@ -4,7 +4,7 @@
 mod file;
 mod variables;
 
-pub use file::Config;
+pub use file::{Config, Environment};
 pub use variables::{Paths, boolean, expand, given, home, optional, proxy};
 
 use crate::commands::Globals;

@@ -2,11 +2,12 @@
 //! printed, the director asked how it authenticates (spec cli §2, §3).
 
 use super::proxy::{self, Proxy};
-use crate::config::{Config, Settings};
+use crate::config::{Config, Environment, Settings};
 use crate::error::{Error, Result};
 use crate::ui::{TaskReporter, Ui};
-use director_client::{Client, Credentials, Options};
+use director_client::{Client, Credentials, Info, Options, TokenInfo, Tokens, Uaa, UaaSession};
 use domain::Secret;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
@@ -24,6 +25,10 @@ pub struct Target {
     pub ca_cert: Option<String>,
     pub user: Option<String>,
     pub password: Option<Secret<String>>,
+    /// Tokens of a user who logged in to the director's UAA.
+    pub tokens: Option<Tokens>,
+    /// Where renewed tokens are kept.
+    config_path: PathBuf,
 }
 
 /// A connected director.
@@ -79,6 +84,8 @@ impl Context {
             url,
             user,
             password,
+            tokens: known.and_then(stored_tokens),
+            config_path: self.settings.config_path.clone(),
         })
     }
 
@@ -91,21 +98,14 @@ impl Context {
     /// [`Context::connect`] to a target that was chosen already.
     pub async fn connect_to(&self, target: &Target) -> Result<Session> {
         let proxy = self.proxy().await?;
-        let client = target.client(proxy.as_deref())?;
-        let who = match &target.user {
-            Some(user) => format!("client '{user}'"),
-            None => "anonymous user".to_owned(),
-        };
-        self.ui
-            .line(format!("Using environment '{}' as {who}", target.url));
+        let mut client = target.client(proxy.as_deref())?;
         let info = client.anonymous_info().await?;
-        let kind = info.user_authentication.map(|auth| auth.kind);
-        if target.user.is_some() && kind.as_deref() == Some("uaa") {
-            return Err(Error::message(format!(
-                "The director at '{}' authenticates its users with a UAA, which this command can not log in to; use a director with user_authentication type 'basic'",
-                target.url
-            )));
+        if uses_uaa(&info) {
+            let credentials = target.uaa_credentials(&client, &info)?;
+            client = client.with_credentials(credentials);
         }
+        let (url, who) = (&target.url, target.description());
+        self.ui.line(format!("Using environment '{url}' as {who}"));
         Ok(Session {
             ui: self.ui.clone(),
             settings: self.settings.clone(),
@@ -125,7 +125,77 @@ impl Context {
     }
 }
 
+/// The tokens of an environment in the config file, if a user logged in there.
+fn stored_tokens(environment: &Environment) -> Option<Tokens> {
+    let refresh = environment.refresh_token.clone()?;
+    Some(Tokens {
+        kind: environment.access_token_type.clone().unwrap_or_default(),
+        access: environment
+            .access_token
+            .clone()
+            .unwrap_or_else(|| Secret::new(String::new())),
+        refresh: Some(refresh),
+    })
+}
+
+/// Whether the director's users are those of a UAA.
+pub fn uses_uaa(info: &Info) -> bool {
+    let auth = info.user_authentication.as_ref();
+    auth.is_some_and(|auth| auth.kind == "uaa")
+}
+
 impl Target {
+    /// The director's UAA, asked as the given client or as the one for users.
+    pub fn uaa(&self, client: &Client, info: &Info) -> Result<Uaa> {
+        let options = info.user_authentication.as_ref().map(|auth| &auth.options);
+        let url = options.and_then(|options| options["url"].as_str());
+        let url = url.ok_or_else(|| {
+            Error::message(format!(
+                "The director at '{}' does not say where its UAA is; set uaa.url in its settings",
+                self.url
+            ))
+        })?;
+        let secret = || {
+            let given = self.password.clone();
+            given.unwrap_or_else(|| Secret::new(String::new()))
+        };
+        let given = self.user.clone().map(|user| (user, secret()));
+        Ok(client.uaa(url, given)?)
+    }
+
+    fn uaa_credentials(&self, client: &Client, info: &Info) -> Result<Credentials> {
+        let session = match (&self.user, &self.tokens) {
+            (Some(_), _) => UaaSession::of_client(self.uaa(client, info)?),
+            (None, Some(tokens)) => {
+                let (path, url) = (self.config_path.clone(), self.url.clone());
+                let keep = move |tokens: &Tokens| {
+                    if let Err(error) = keep_tokens(&path, &url, tokens) {
+                        tracing::warn!(%error, "the renewed tokens are not kept");
+                    }
+                };
+                UaaSession::of_user(self.uaa(client, info)?, tokens.clone(), keep)
+            }
+            (None, None) => return Ok(Credentials::Anonymous),
+        };
+        Ok(Credentials::Uaa(Arc::new(session)))
+    }
+
+    /// Who is calling, for the line that every command begins with.
+    fn description(&self) -> String {
+        let refresh = self.tokens.as_ref();
+        if let Some(refresh) = refresh.and_then(|tokens| tokens.refresh.as_ref()) {
+            return match TokenInfo::read(refresh) {
+                None => "'?'".to_owned(),
+                Some(info) if info.scope.is_empty() => format!("user '{}'", info.user_name),
+                Some(info) => format!("user '{}' ({})", info.user_name, info.scope.join(", ")),
+            };
+        }
+        match &self.user {
+            Some(user) => format!("client '{user}'"),
+            None => "anonymous user".to_owned(),
+        }
+    }
+
     /// The connection; nothing is sent yet.
     pub fn client(&self, proxy: Option<&Proxy>) -> Result<Client> {
         let credentials = match &self.user {
@@ -147,6 +217,19 @@ impl Target {
             no_proxy: proxy::exceptions(),
         })?)
     }
+}
+
+/// Stores a user's tokens with the environment, in place of what was there.
+pub fn keep_tokens(config: &std::path::Path, url: &str, tokens: &Tokens) -> Result<()> {
+    let mut config = Config::load(config)?;
+    config.update(url, None, |environment| {
+        environment.username = None;
+        environment.password = None;
+        environment.access_token_type = Some(tokens.kind.clone());
+        environment.access_token = Some(tokens.access.clone());
+        environment.refresh_token = tokens.refresh.clone();
+    });
+    config.save()
 }
 
 impl Session {

@@ -1,5 +1,6 @@
 //! Requests, redirects, retries and transfer of files (spec cli §3, director-api §1).
 
+use crate::UaaSession;
 use crate::endpoint::Endpoint;
 use crate::error::NetworkError;
 use crate::{Error, Wrap};
@@ -31,8 +32,8 @@ pub enum Credentials {
         user: String,
         password: Secret<String>,
     },
-    /// An access token of a UAA.
-    Bearer(Secret<String>),
+    /// Access tokens of a UAA.
+    Uaa(Arc<UaaSession>),
 }
 
 /// What a [`Client`] is made from.
@@ -399,9 +400,24 @@ impl Client {
     async fn attempt(&self, request: &Request, first: bool) -> Result<reqwest::Response, Error> {
         let url = self.0.endpoint.join(&request.path);
         let mut attempt = 1;
+        let mut token = self.token(None).await?;
+        let mut renewed = false;
         loop {
-            let result = self.build(request, &url, first).await?.send().await;
-            let error = match result {
+            let mut builder = self.build(request, &url, first).await?;
+            if let Some(token) = &token {
+                builder = builder.header(AUTHORIZATION, token);
+            }
+            let error = match builder.send().await {
+                // A token that has expired is renewed, once.
+                Ok(response)
+                    if response.status() == StatusCode::UNAUTHORIZED
+                        && token.is_some()
+                        && !renewed =>
+                {
+                    token = self.token(token.as_deref()).await?;
+                    renewed = true;
+                    continue;
+                }
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
@@ -421,6 +437,19 @@ impl Client {
         }
     }
 
+    /// The header with a UAA's token; `refused` is to be renewed.
+    async fn token(&self, refused: Option<&str>) -> Result<Option<String>, Error> {
+        match &self.0.credentials {
+            Credentials::Uaa(session) => session.header(refused).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The connection without the director's address: same CA.
+    pub(crate) fn http(&self) -> reqwest::Client {
+        self.0.http.clone()
+    }
+
     async fn build(
         &self,
         request: &Request,
@@ -429,12 +458,9 @@ impl Client {
     ) -> Result<reqwest::RequestBuilder, Error> {
         let mut builder = self.0.http.request(request.method.clone(), url);
         builder = match &self.0.credentials {
-            Credentials::Anonymous => builder,
+            Credentials::Anonymous | Credentials::Uaa(_) => builder,
             Credentials::Basic { user, password } => {
                 builder.basic_auth(user, Some(password.expose()))
-            }
-            Credentials::Bearer(token) => {
-                builder.header(AUTHORIZATION, format!("bearer {}", token.expose()))
             }
         };
         if let (true, Some(id)) = (first, &self.0.context_id) {

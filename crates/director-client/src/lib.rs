@@ -28,6 +28,7 @@ mod releases;
 mod stemcells;
 mod tasks;
 mod types;
+mod uaa;
 
 pub use configs::{Config, ConfigDiff, ConfigListFilter, DiffSource, TypedConfig, TypedConfigKind};
 pub use deployments::{
@@ -53,3 +54,4 @@ pub use reqwest::Method;
 pub use stemcells::Stemcell;
 pub use tasks::{NoReport, OutputKind, Reporter, Task};
 pub use types::{CertificateExpiry, Feature, Info, Lock, UserAuthentication};
+pub use uaa::{TokenInfo, Tokens, Uaa, UaaPrompt, UaaSession};

@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::answer::{Answer, Refusal, empty, json_ok, plain};
+use super::answer::{Answer, empty, json_ok};
 use super::deployments::find;
 use super::request::{Caller, JsonBody};
 use crate::auth::{Access, Permission};

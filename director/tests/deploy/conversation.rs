@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
-use bosun_director::api::{Api, Server, serve};
+use bosun_director::api::{Api, Server, router, serve};
 use bosun_director::config::Listen;
 use regex::Regex;
 use serde_json::Value as Json;
@@ -47,13 +47,14 @@ impl Replay {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
             tls: None,
+            client_certificates: None,
         };
         let server = Server::bind(&listen).await.unwrap();
         let url = format!("http://{}", server.address());
         let stop = CancellationToken::new();
         tokio::spawn(serve(
             server,
-            Api::new(bench.services.clone()),
+            router(Api::new(bench.services.clone()).unwrap()),
             stop.clone(),
         ));
         let http = reqwest::Client::builder()

@@ -33,7 +33,7 @@ impl Http {
     pub async fn of(bench: &Bench) -> Http {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let router = router(Api::new(bench.services.clone()));
+        let router = router(Api::new(bench.services.clone()).unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
