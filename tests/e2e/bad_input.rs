@@ -104,13 +104,13 @@ const ROWS: &[Row] = &[
             ),
             ("    release: faulty", "    release: nope"),
         ],
-        &["Release 'nope' doesn't exist. ", "bosh upload-release"],
+        &["Release 'nope' doesn't exist\n", "bosh upload-release"],
     ),
     refused(
         "a version of a release that is not there",
         &[("version: \"1\"", "version: \"77\"")],
         &[
-            "Release version 'faulty/77' doesn't exist. ",
+            "Release version 'faulty/77' doesn't exist\n",
             "bosh releases",
         ],
     ),
@@ -118,7 +118,7 @@ const ROWS: &[Row] = &[
         "a job of a release that is not listed",
         &[("    release: faulty", "    release: nope")],
         &[
-            "Job 'never-up' (instance group 'group') references an unknown release 'nope'. ",
+            "Job 'never-up' (instance group 'group') references an unknown release 'nope'\n",
             "Add it to the manifest's 'releases'",
         ],
     ),
@@ -139,7 +139,7 @@ const ROWS: &[Row] = &[
         "a network that is not there",
         &[("  - name: default\n", "  - name: nope\n")],
         &[
-            "Instance group 'group' references an unknown network 'nope'. ",
+            "Instance group 'group' references an unknown network 'nope'\n",
             "Look at /instance_groups/0/networks/0",
         ],
     ),
@@ -147,7 +147,7 @@ const ROWS: &[Row] = &[
         "a VM type that is not there",
         &[("vm_type: default", "vm_type: huge")],
         &[
-            "Instance group 'group' references an unknown vm type 'huge'. ",
+            "Instance group 'group' references an unknown vm type 'huge'\n",
             "Look at /instance_groups/0 in the manifest.",
         ],
     ),
@@ -163,7 +163,7 @@ const ROWS: &[Row] = &[
         "an AZ that is not there",
         &[("azs: [z1]", "azs: [z9]")],
         &[
-            "Instance group 'group' must specify availability zone that matches availability zones of network 'default'. ",
+            "Instance group 'group' must specify availability zone that matches availability zones of network 'default'\n",
             "Look at /instance_groups/0/azs in the manifest.",
             "faulty.yml:18\n",
         ],
@@ -177,7 +177,7 @@ const ROWS: &[Row] = &[
         "a text where a number is wanted",
         &[("instances: 1", "instances: \"1\"")],
         &[
-            "Property 'instances' value (\"1\") did not match the required type 'Integer'. ",
+            "Property 'instances' value (\"1\") did not match the required type 'Integer'\n",
             "Look at /instance_groups/0/instances in the manifest.",
         ],
     ),

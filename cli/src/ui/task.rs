@@ -121,7 +121,7 @@ impl TaskReporter {
         self
     }
 
-    /// The error with which a task ended, when its events were followed.
+    /// The error with which a task ended, and what the director says to do next, when its events were followed.
     pub fn error_of(&self, id: TaskId) -> Option<String> {
         let state = self.lock();
         let events = &state.tasks.get(&id)?.events;
@@ -129,7 +129,10 @@ impl TaskReporter {
             .iter()
             .rev()
             .find_map(|event| event.error.as_ref())
-            .map(|error| error.message.clone())
+            .map(|error| match &error.hint {
+                Some(hint) => format!("{}. {hint}", error.message),
+                None => error.message.clone(),
+            })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
