@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{Api, request::Caller};
 use crate::error::Error;
-use crate::store::tasks::Task;
+use crate::store::tasks::{NewTask, Task};
+use crate::tasks::enqueue;
 
 /// What a handler returns.
 pub type Answer = Result<Response, Refusal>;
@@ -40,16 +41,10 @@ impl IntoResponse for Refusal {
                 if error.status.is_server_error() {
                     tracing::error!(error = error.chain(), "request failed");
                 }
-                let failed = error
-                    .status
-                    .is_server_error()
-                    .then(|| error.code.to_string());
-                let body = error.to_json("description");
-                let mut response = with_status(error.status, &body);
-                if let Some(failed) = failed {
-                    response
-                        .extensions_mut()
-                        .insert(super::every::Failed(failed));
+                let mut response = with_status(error.status, &error.to_json("description"));
+                if error.status.is_server_error() {
+                    let failed = super::every::Failed(error.code.to_string());
+                    response.extensions_mut().insert(failed);
                 }
                 response
             }
@@ -81,6 +76,12 @@ pub fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bod
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// Queues a task and answers with the way to it.
+pub async fn queue(api: &Api, headers: &HeaderMap, task: NewTask) -> Answer {
+    let task = enqueue(&api.services.store, task).await?;
+    Ok(to_task(api, headers, &task))
 }
 
 pub fn empty(status: StatusCode) -> Response {

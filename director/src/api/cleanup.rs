@@ -5,14 +5,13 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::answer::{Answer, json_ok, to_task};
+use super::answer::{Answer, json_ok, queue};
 use super::disks::{disk_json, vm_json};
 use super::request::{Caller, JsonBody, Query};
 use crate::auth::Permission;
 use crate::cleanup::{self, Config};
 use crate::stemcells;
 use crate::store::tasks::NewTask;
-use crate::tasks::enqueue;
 
 /// `POST /cleanup`
 pub async fn run(
@@ -38,8 +37,7 @@ pub async fn run(
         args: json!(config),
         ..NewTask::default()
     };
-    let task = enqueue(&api.services.store, task).await?;
-    Ok(to_task(&api, &headers, &task))
+    queue(&api, &headers, task).await
 }
 
 /// `GET /cleanup/dryrun`

@@ -8,14 +8,13 @@ use manifest::yaml::Value as Yaml;
 use serde_json::{Map, Value, json};
 
 use super::Api;
-use super::answer::{Answer, json_ok, to_task};
+use super::answer::{Answer, json_ok, queue};
 use super::request::{Caller, Query, YamlBody, context_id};
 use crate::auth::{Access, Permission};
 use crate::configs::{DeployContext, Selection, overlay, parse_manifest};
 use crate::error::{Error, code};
 use crate::store::deployments::{self as rows, Deployment};
 use crate::store::tasks::NewTask;
-use crate::tasks::enqueue;
 
 /// The deployment, if there is one (404 first) and the caller may have this access to it.
 pub async fn find(
@@ -202,24 +201,20 @@ pub async fn deploy(
         "context": context,
         "state_change": null,
     });
-    let task = enqueue(
-        store,
-        NewTask {
-            kind: "update_deployment".into(),
-            description: format!(
-                "create deployment{}",
-                if dry_run { " (dry run)" } else { "" }
-            ),
-            user: caller.0.user,
-            deployment: Some(name),
-            args,
-            teams: deployment.teams,
-            context_id,
-            pinned_to: None,
-        },
-    )
-    .await?;
-    Ok(to_task(&api, &headers, &task))
+    let task = NewTask {
+        kind: "update_deployment".into(),
+        description: format!(
+            "create deployment{}",
+            if dry_run { " (dry run)" } else { "" }
+        ),
+        user: caller.0.user,
+        deployment: Some(name),
+        args,
+        teams: deployment.teams,
+        context_id,
+        pinned_to: None,
+    };
+    queue(&api, &headers, task).await
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
@@ -242,21 +237,17 @@ pub async fn delete(
     headers: HeaderMap,
 ) -> Answer {
     let deployment = find(&api, &caller, &name, Access::Admin).await?;
-    let task = enqueue(
-        &api.services.store,
-        NewTask {
-            kind: "delete_deployment".into(),
-            description: format!("delete deployment {name}"),
-            user: caller.0.user,
-            deployment: Some(name),
-            args: json!({"force": query.flag("force")}),
-            teams: deployment.teams,
-            context_id: context_id(&headers)?,
-            pinned_to: None,
-        },
-    )
-    .await?;
-    Ok(to_task(&api, &headers, &task))
+    let task = NewTask {
+        kind: "delete_deployment".into(),
+        description: format!("delete deployment {name}"),
+        user: caller.0.user,
+        deployment: Some(name),
+        args: json!({"force": query.flag("force")}),
+        teams: deployment.teams,
+        context_id: context_id(&headers)?,
+        pinned_to: None,
+    };
+    queue(&api, &headers, task).await
 }
 
 /// What a deploy of this manifest would change, and the configs it is compared with.

@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::answer::{Answer, Refusal, json_ok, time_text, to_task};
+use super::answer::{Answer, Refusal, json_ok, queue, time_text};
 use super::deployments::find;
 use super::request::{Caller, Query};
 use crate::auth::{Access, Permission};
@@ -14,7 +14,6 @@ use crate::error::{Error, code};
 use crate::store::disks;
 use crate::store::orphans::{OrphanDiskRow, OrphanVmRow};
 use crate::store::tasks::NewTask;
-use crate::tasks::enqueue;
 
 /// `GET /disks`, `GET /orphan_disks`
 pub async fn orphan_disks(State(api): State<Api>, caller: Caller) -> Answer {
@@ -63,7 +62,8 @@ pub async fn delete_disk(
     caller.require(&api, Permission::Admin)?;
     if query.get("orphan").is_some_and(|given| given != "false") {
         let args = json!({"cid": cid});
-        return queue(&api, caller, &headers, "orphan_disk", "orphan disk", args).await;
+        let task = task(caller, "orphan_disk", "orphan disk", args);
+        return queue(&api, &headers, task).await;
     }
     delete_for_good(&api, caller, cid, &headers).await
 }
@@ -90,8 +90,8 @@ async fn delete_for_good(api: &Api, caller: Caller, cid: String, headers: &Heade
         .into());
     }
     let args = json!({"cids": [cid]});
-    let (kind, description) = ("delete_orphan_disks", "delete orphan disks");
-    queue(api, caller, headers, kind, description, args).await
+    let task = task(caller, "delete_orphan_disks", "delete orphan disks", args);
+    queue(api, headers, task).await
 }
 
 /// `PUT /disks/:cid/attachments?deployment=…&job=…&instance_id=…&disk_properties=copy`
@@ -123,8 +123,7 @@ pub async fn attach(
         args: json!(args),
         ..NewTask::default()
     };
-    let task = enqueue(&api.services.store, task).await?;
-    Ok(to_task(&api, &headers, &task))
+    queue(&api, &headers, task).await
 }
 
 /// `DELETE /vms/:cid`
@@ -136,8 +135,8 @@ pub async fn delete_vm(
 ) -> Answer {
     caller.require(&api, Permission::Admin)?;
     let description = format!("delete vm {cid}");
-    let args = json!({"cid": cid});
-    queue(&api, caller, &headers, "delete_vm", &description, args).await
+    let task = task(caller, "delete_vm", &description, json!({"cid": cid}));
+    queue(&api, &headers, task).await
 }
 
 /// Managed networks are not made by this director, so none is orphaned.
@@ -167,21 +166,13 @@ pub async fn delete_network(
     .into())
 }
 
-async fn queue(
-    api: &Api,
-    caller: Caller,
-    headers: &HeaderMap,
-    kind: &str,
-    description: &str,
-    args: Value,
-) -> Answer {
-    let task = NewTask {
+/// A task that is about no deployment.
+fn task(caller: Caller, kind: &str, description: &str, args: Value) -> NewTask {
+    NewTask {
         kind: kind.into(),
         description: description.into(),
         user: caller.0.user,
         args,
         ..NewTask::default()
-    };
-    let task = enqueue(&api.services.store, task).await?;
-    Ok(to_task(api, headers, &task))
+    }
 }

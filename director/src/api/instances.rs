@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::answer::{Answer, Refusal, empty, json_ok, no_endpoint, to_task};
+use super::answer::{self, Answer, Refusal, empty, json_ok, no_endpoint};
 use super::deployments::{created_before, find};
 use super::request::{Caller, JsonBody, Query, YamlBody, context_id};
 use crate::auth::Access;
@@ -15,7 +15,6 @@ use crate::instances::{self, select};
 use crate::store::deployments::Deployment;
 use crate::store::instances as rows;
 use crate::store::tasks::NewTask;
-use crate::tasks::enqueue;
 
 pub async fn instances(
     State(api): State<Api>,
@@ -78,25 +77,21 @@ async fn queue(
     args: Value,
 ) -> Answer {
     let kept = matches!(kind, "update_deployment" | "update_instance" | "run_errand");
-    let task = enqueue(
-        &api.services.store,
-        NewTask {
-            kind: kind.into(),
-            description: description.into(),
-            user: caller.0.user,
-            deployment: Some(deployment.name),
-            args,
-            teams: deployment.teams,
-            context_id: if kept {
-                context_id(headers)?
-            } else {
-                String::new()
-            },
-            pinned_to: None,
+    let task = NewTask {
+        kind: kind.into(),
+        description: description.into(),
+        user: caller.0.user,
+        deployment: Some(deployment.name),
+        args,
+        teams: deployment.teams,
+        context_id: if kept {
+            context_id(headers)?
+        } else {
+            String::new()
         },
-    )
-    .await?;
-    Ok(to_task(api, headers, &task))
+        pinned_to: None,
+    };
+    answer::queue(api, headers, task).await
 }
 
 /// `PUT /deployments/:d/jobs/:group?state=…`

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::answer::{Answer, json_ok, time_text, to_task};
+use super::answer::{Answer, json_ok, queue, time_text};
 use super::deployments::find;
 use super::request::Caller;
 use crate::auth::Access;
@@ -13,7 +13,6 @@ use crate::instances::select;
 use crate::snapshots;
 use crate::store::deployments::Deployment;
 use crate::store::tasks::NewTask;
-use crate::tasks::enqueue;
 
 pub async fn list(State(api): State<Api>, caller: Caller, Path(name): Path<String>) -> Answer {
     let deployment = find(&api, &caller, &name, Access::Admin).await?;
@@ -55,8 +54,9 @@ pub async fn take(
     headers: HeaderMap,
 ) -> Answer {
     let deployment = find(&api, &caller, &name, Access::Admin).await?;
-    let task = of_deployment(deployment, "snapshot_deployment", "snapshot deployment");
-    queue(&api, caller, &headers, task).await
+    let (kind, description) = ("snapshot_deployment", "snapshot deployment");
+    let task = of_deployment(caller, deployment, kind, description);
+    queue(&api, &headers, task).await
 }
 
 pub async fn take_of_instance(
@@ -71,11 +71,12 @@ pub async fn take_of_instance(
     let task = NewTask {
         kind: "create_snapshot".into(),
         description: "create snapshot".into(),
+        user: caller.0.user,
         args: json!({"instance": instance.id}),
         teams: deployment.teams,
         ..NewTask::default()
     };
-    queue(&api, caller, &headers, task).await
+    queue(&api, &headers, task).await
 }
 
 pub async fn delete_all(
@@ -86,13 +87,8 @@ pub async fn delete_all(
 ) -> Answer {
     let deployment = find(&api, &caller, &name, Access::Admin).await?;
     let (kind, description) = ("delete_deployment_snapshots", "delete deployment snapshots");
-    queue(
-        &api,
-        caller,
-        &headers,
-        of_deployment(deployment, kind, description),
-    )
-    .await
+    let task = of_deployment(caller, deployment, kind, description);
+    queue(&api, &headers, task).await
 }
 
 pub async fn delete_one(
@@ -106,29 +102,22 @@ pub async fn delete_one(
     let task = NewTask {
         kind: "delete_snapshot".into(),
         description: "delete snapshot".into(),
+        user: caller.0.user,
         args: json!({"cids": [cid]}),
         teams: deployment.teams,
         ..NewTask::default()
     };
-    queue(&api, caller, &headers, task).await
+    queue(&api, &headers, task).await
 }
 
-fn of_deployment(deployment: Deployment, kind: &str, description: &str) -> NewTask {
+fn of_deployment(caller: Caller, deployment: Deployment, kind: &str, description: &str) -> NewTask {
     NewTask {
         kind: kind.into(),
         description: description.into(),
+        user: caller.0.user,
         deployment: Some(deployment.name),
         args: json!({}),
         teams: deployment.teams,
         ..NewTask::default()
     }
-}
-
-async fn queue(api: &Api, caller: Caller, headers: &HeaderMap, task: NewTask) -> Answer {
-    let task = NewTask {
-        user: caller.0.user,
-        ..task
-    };
-    let task = enqueue(&api.services.store, task).await?;
-    Ok(to_task(api, headers, &task))
 }

@@ -24,19 +24,13 @@ impl CertificateUsers {
         let user = self.0.iter().find(|user| {
             user.subject
                 .as_deref()
-                .is_some_and(|wanted| parts(wanted) == subject)
+                .is_some_and(|wanted| subject.as_ref() == Some(&parts(wanted)))
                 || user
                     .alternative_name
                     .as_ref()
                     .is_some_and(|wanted| names.contains(wanted))
         })?;
-        Some(Identity {
-            user: user.name.clone(),
-            scopes: user
-                .scopes
-                .clone()
-                .unwrap_or_else(|| vec!["bosh.admin".into()]),
-        })
+        Some(Identity::of_settings(&user.name, user.scopes.as_ref()))
     }
 }
 
@@ -51,7 +45,8 @@ fn parts(subject: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn subject(certificate: &X509Certificate<'_>) -> Vec<(String, String)> {
+/// `None` when a part of it is no text: then it is nobody's.
+fn subject(certificate: &X509Certificate<'_>) -> Option<Vec<(String, String)>> {
     certificate
         .subject()
         .iter_attributes()
@@ -59,7 +54,7 @@ fn subject(certificate: &X509Certificate<'_>) -> Vec<(String, String)> {
             let oid = attribute.attr_type();
             let key = x509_parser::objects::oid2abbrev(oid, x509_parser::objects::oid_registry())
                 .map_or_else(|_| oid.to_id_string(), str::to_owned);
-            (key, attribute.as_str().unwrap_or_default().to_owned())
+            Some((key, attribute.as_str().ok()?.to_owned()))
         })
         .collect()
 }

@@ -87,10 +87,7 @@ impl Users {
             }
             verified.digests.insert(digest);
         }
-        Some(Identity {
-            user: user.name,
-            scopes: user.scopes.unwrap_or_else(|| vec!["bosh.admin".into()]),
-        })
+        Some(Identity::of_settings(&user.name, user.scopes.as_ref()))
     }
 
     fn digest(&self, credentials: &[u8]) -> [u8; 32] {

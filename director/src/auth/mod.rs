@@ -63,6 +63,14 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// A user of the settings: an admin, unless scopes are given (director-api.md §2.1).
+    fn of_settings(name: &str, scopes: Option<&Vec<String>>) -> Identity {
+        Identity {
+            user: name.to_owned(),
+            scopes: scopes.cloned().unwrap_or_else(|| vec!["bosh.admin".into()]),
+        }
+    }
+
     /// Teams whose admin the caller is: owners of what it creates. Empty for a full admin.
     pub fn admin_teams(&self, director_uuid: &str) -> Vec<String> {
         if scopes::is_admin(self, director_uuid) {

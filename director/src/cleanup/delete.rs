@@ -163,6 +163,7 @@ async fn exported_releases(ctx: &Context, plan: &Plan) -> Result<usize, Error> {
         .events
         .stage("Deleting exported releases", &[], all.len() as u64);
     for id in all {
+        ctx.checkpoint().await?;
         stage
             .run(id.clone(), blobs::delete(&ctx.services, id, false))
             .await?;

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::version::Version;
-use manifest::documents::to_json;
-use manifest::yaml::{self, Dialect};
+use manifest::yaml::{self, Value as Yaml};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use crate::blobs::Kind;
+use crate::configs::parse_config;
 use crate::error::Error;
 use crate::services::Services;
 use crate::store::compiled_packages::Named;
@@ -101,14 +100,15 @@ async fn named_in_runtime_configs(
     services: &Services,
 ) -> Result<BTreeSet<(String, String)>, Error> {
     let mut named = BTreeSet::new();
-    for config in services.store.newest_configs("runtime").await? {
-        let Ok(document) = yaml::parse(&config.content, Dialect::Director) else {
+    let configs = services.store.list_configs(Some("runtime"), None, Some(1));
+    for config in configs.await? {
+        let Ok(document) = parse_config(&config.content) else {
             continue;
         };
-        let document = to_json(&document);
-        for release in document["releases"].as_array().into_iter().flatten() {
-            let (Some(name), Some(version)) = (text(&release["name"]), text(&release["version"]))
-            else {
+        let releases = document.get("releases").and_then(Yaml::as_sequence);
+        for release in releases.into_iter().flatten() {
+            let text = |key: &str| release.get(key).and_then(yaml::scalar_text);
+            let (Some(name), Some(version)) = (text("name"), text("version")) else {
                 continue;
             };
             match releases::find_version(services, &name, &version).await {
@@ -121,14 +121,6 @@ async fn named_in_runtime_configs(
         }
     }
     Ok(named)
-}
-
-fn text(value: &Json) -> Option<String> {
-    match value {
-        Json::String(text) => Some(text.clone()),
-        Json::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
 }
 
 /// Those that no deployment uses, but the newest of each name.

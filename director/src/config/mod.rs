@@ -211,7 +211,7 @@ impl Default for Disks {
     fn default() -> Disks {
         Disks {
             max_orphaned_age_in_days: 5,
-            cleanup_schedule: cron("0 0,30 * * * * UTC"),
+            cleanup_schedule: Cron::fixed("0 0,30 * * * * UTC"),
         }
     }
 }
@@ -226,17 +226,13 @@ pub struct Vms {
 impl Default for Vms {
     fn default() -> Vms {
         Vms {
-            cleanup_schedule: cron("*/5 * * * * UTC"),
+            cleanup_schedule: Cron::fixed("*/5 * * * * UTC"),
         }
     }
 }
 
-fn cron(text: &str) -> Cron {
-    Cron::parse(text).expect("the default schedules are valid")
-}
-
 fn default_snapshot_schedule() -> Cron {
-    cron("0 0 7 * * * UTC")
+    Cron::fixed("0 0 7 * * * UTC")
 }
 
 #[derive(Clone, Debug, Deserialize)]

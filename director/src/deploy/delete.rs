@@ -49,8 +49,7 @@ impl Handler for DeleteDeployment {
 }
 
 async fn delete(ctx: &Context, deployment: Deployment, force: bool) -> Result<(), Error> {
-    let tags = deployment.tags.as_object().cloned().unwrap_or_default();
-    let mut work = Work::new(ctx, deployment, tags);
+    let mut work = Work::tagged(ctx, deployment);
     work.force = force;
     let plan = match ctx.load_plan::<DeletionPlan>().await? {
         Some((_, plan)) => plan,

@@ -35,9 +35,8 @@ impl Handler for UpdateInstance {
         )
         .await?;
         allowed(&row, &args.action)?;
-        let tags = deployment.tags.as_object().cloned().unwrap_or_default();
         let isolated = Isolated {
-            work: Work::new(ctx, deployment, tags),
+            work: Work::tagged(ctx, deployment),
             row,
             args,
         };

@@ -31,6 +31,7 @@ use std::time::Duration;
 use crate::error::{Error, code};
 use crate::locks::LockGuard;
 use crate::store::deployments::{self, Deployment};
+use crate::store::instances::{self, Instance};
 use crate::tasks::Context;
 
 /// How long a task waits for another one on the same deployment (the original's patience).
@@ -50,6 +51,19 @@ pub async fn find_deployment(ctx: &Context) -> Result<Deployment, Error> {
                 format!("Deployment '{name}' doesn't exist"),
             )
         })
+}
+
+/// An instance with its deployment, for tasks that are told of a thing, not of a deployment.
+pub async fn find_owner(
+    ctx: &Context,
+    instance_id: i64,
+) -> Result<Option<(Instance, Deployment)>, Error> {
+    let db = ctx.services.store.pool();
+    let Some(instance) = instances::find(db, instance_id).await? else {
+        return Ok(None);
+    };
+    let deployment = deployments::find_by_id(db, instance.deployment_id).await?;
+    Ok(deployment.map(|deployment| (instance, deployment)))
 }
 
 /// The one lock under which a deployment is changed.

@@ -13,10 +13,10 @@ pub fn error(problems: Problems) -> Error {
     };
     let error = Error::new(code, &first.message);
     let mut hint = what_to_do(first);
+    if !others.is_empty() {
+        hint.push_str("\nMore is wrong:");
+    }
     for other in others {
-        if hint.is_empty() {
-            hint.push_str("More is wrong:");
-        }
         hint.push_str(&format!("\n- {}", other.message));
         let next = what_to_do(other);
         if !next.is_empty() {

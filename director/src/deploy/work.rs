@@ -28,6 +28,12 @@ pub struct Work {
 }
 
 impl Work {
+    /// With the tags of the last deploy.
+    pub fn tagged(ctx: &Context, deployment: Deployment) -> Work {
+        let tags = deployment.tags.as_object().cloned().unwrap_or_default();
+        Work::new(ctx, deployment, tags)
+    }
+
     pub fn new(ctx: &Context, deployment: Deployment, tags: Map<String, Json>) -> Work {
         Work {
             cpis: ctx.services.cpis.for_task(ctx),

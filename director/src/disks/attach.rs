@@ -35,8 +35,7 @@ impl Handler for AttachDisk {
         let guard = lock(ctx).await?;
         let deployment = find_deployment(ctx).await?;
         let name = deployment.name.clone();
-        let tags = deployment.tags.as_object().cloned().unwrap_or_default();
-        let work = Work::new(ctx, deployment, tags);
+        let work = Work::tagged(ctx, deployment);
         let attaching = Attaching {
             row: find(&work, &args).await?,
             work,

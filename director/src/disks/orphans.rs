@@ -6,13 +6,13 @@ use serde_json::{Map, json};
 
 use crate::cloud;
 use crate::deploy::bounded::at_most;
-use crate::deploy::disk;
 use crate::deploy::prepare::snapshot::MAX_THREADS;
 use crate::deploy::work::Work;
+use crate::deploy::{disk, find_owner};
 use crate::error::Error;
 use crate::events::Auditable;
 use crate::store::orphans::OrphanDiskRow;
-use crate::store::{deployments, disks, instances, snapshots};
+use crate::store::{disks, snapshots};
 use crate::tasks::{Context, Handler};
 
 #[derive(Deserialize)]
@@ -36,14 +36,10 @@ impl Handler for OrphanDisk {
 async fn orphan(ctx: &Context, cid: &str) -> Result<(), Error> {
     let db = ctx.services.store.pool();
     let owner = match disks::find_by_cid(db, cid).await? {
-        Some(disk) => instances::find(db, disk.instance_id).await?,
+        Some(disk) => find_owner(ctx, disk.instance_id).await?,
         None => None,
     };
-    let deployment = match &owner {
-        Some(instance) => deployments::find_by_id(db, instance.deployment_id).await?,
-        None => None,
-    };
-    let Some((instance, deployment)) = owner.zip(deployment) else {
+    let Some((instance, deployment)) = owner else {
         ctx.events
             .warning(&format!("Disk {cid} does not exist. Orphaning is skipped"));
         return Ok(());

@@ -7,7 +7,6 @@ use manifest::documents::{InstanceGroup, Lifecycle};
 use planner::{Action, DeploymentPlan};
 use serde::{Deserialize, Serialize};
 
-use crate::compile;
 use crate::deploy::args::{ErrandInstance, RunErrand, UpdateDeployment};
 use crate::deploy::prepare::documents;
 use crate::deploy::work::Work;
@@ -43,8 +42,6 @@ pub struct Choice {
     pub warnings: Vec<String>,
     /// An errand group was among those that the name means, whether or not the filter left it.
     pub meant_errand_group: bool,
-    filters: Vec<ErrandInstance>,
-    errand: String,
 }
 
 /// # Errors
@@ -117,29 +114,24 @@ pub async fn run(work: &Work, args: &RunErrand) -> Result<Choice, Error> {
         },
         warnings,
         meant_errand_group,
-        filters: args.instances.clone(),
-        errand: args.errand.clone(),
     })
 }
 
 impl Choice {
     /// # Errors
     /// 70001, or 100 when the filter matches nothing; compat: told after the packages were looked at.
-    pub async fn checked(self, work: &Work) -> Result<Chosen, Error> {
+    pub fn checked(self, work: &Work, args: &RunErrand) -> Result<Chosen, Error> {
         if !self.chosen.instances.is_empty() {
             return Ok(self.chosen);
         }
-        if self.filters.is_empty() {
+        if args.instances.is_empty() {
             let text = format!(
                 "Instance '{}/{}/0' doesn't exist",
-                work.deployment.name, self.errand
+                work.deployment.name, args.errand
             );
             return Err(Error::new(code::INSTANCE_NOT_FOUND, text));
         }
-        if self.meant_errand_group {
-            compile::show_finding(work).await?;
-        }
-        let filters: Vec<String> = self.filters.iter().map(shown).collect();
+        let filters: Vec<String> = args.instances.iter().map(shown).collect();
         Err(Error::unclassified(format!(
             "No instances match selection criteria: [{}]",
             filters.join(", ")

@@ -11,7 +11,7 @@ mod perform;
 use async_trait::async_trait;
 use planner::DeploymentPlan;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, json};
+use serde_json::json;
 
 use crate::compile;
 use crate::deploy::work::Work;
@@ -32,6 +32,13 @@ struct Stored {
     chosen: Chosen,
     /// Of the errand groups only; `None` when none takes part.
     plan: Option<DeploymentPlan>,
+}
+
+/// What a task begins with.
+enum Begun {
+    /// What an earlier worker stored.
+    Before(Box<Stored>),
+    Now(Choice),
 }
 
 #[async_trait]
@@ -59,20 +66,20 @@ async fn errand(
     deployment: Deployment,
     args: &args::RunErrand,
 ) -> Result<String, Error> {
-    let tags: Map<_, _> = deployment.tags.as_object().cloned().unwrap_or_default();
-    let work = Work::new(ctx, deployment, tags);
-    let stored = ctx.load_plan::<Stored>().await?.map(|(_, stored)| stored);
-    let choice = match &stored {
-        Some(_) => None,
-        None => Some(choose::run(&work, args).await),
+    let work = Work::tagged(ctx, deployment);
+    let begun = match ctx.load_plan::<Stored>().await? {
+        Some((_, stored)) => Ok(Begun::Before(Box::new(stored))),
+        None => choose::run(&work, args).await.map(Begun::Now),
     };
     // compat: stopped instances are refused before the first line, everything else in the stage
-    if let Some(Ok(choice)) = &choice {
+    if let Ok(Begun::Now(choice)) = &begun {
         choice.chosen.refuse_stopped()?;
     }
     let stage = ctx.events.stage("Preparing deployment", &[], 1);
     let (chosen, plan) = stage
-        .run("Preparing deployment", ready(&work, stored, choice))
+        .run("Preparing deployment", async {
+            ready(&work, args, begun?).await
+        })
         .await?;
     let state = state_hash(&work, &chosen, plan.as_ref()).await?;
     if args.when_changed
@@ -93,37 +100,28 @@ async fn errand(
     ))
 }
 
-/// Plans and compiles; the stored plan of an earlier worker is gone on with.
+/// Plans and compiles.
 async fn ready(
     work: &Work,
-    stored: Option<Stored>,
-    choice: Option<Result<Choice, Error>>,
+    args: &args::RunErrand,
+    begun: Begun,
 ) -> Result<(Chosen, Option<DeploymentPlan>), Error> {
     let ctx = &work.ctx;
-    let (stored, choice) = match (stored, choice) {
-        (Some(stored), _) => (Some(stored), None),
-        (None, choice) => (None, choice.transpose()?),
-    };
-    let mut for_group = false;
-    let Stored { chosen, mut plan } = match (stored, choice) {
-        (Some(stored), _) => stored,
-        (None, None) => {
-            return Err(Error::unclassified(
-                "Nothing was chosen to run the errand on",
-            ));
-        }
-        (None, Some(choice)) => {
+    let Stored { chosen, mut plan } = match begun {
+        Begun::Before(stored) => *stored,
+        Begun::Now(choice) => {
             for warning in &choice.warnings {
                 ctx.events.warning(warning);
             }
-            for_group = choice.meant_errand_group;
-            let chosen = choice.checked(work).await?;
-            let groups = chosen.errand_groups();
+            let groups = choice.chosen.errand_groups();
+            if groups.is_empty() && choice.meant_errand_group {
+                compile::show_finding(work).await?;
+            }
+            let chosen = choice.checked(work, args)?;
             let plan = match groups.is_empty() {
                 true => None,
                 false => {
-                    let prepared =
-                        prepare::for_errands(ctx, &work.deployment, groups.clone()).await?;
+                    let prepared = prepare::for_errands(ctx, &work.deployment, groups).await?;
                     Some(chosen.narrow(prepared.plan))
                 }
             };
@@ -133,10 +131,8 @@ async fn ready(
             stored
         }
     };
-    match &mut plan {
-        Some(plan) => compile::run(work, plan).await?,
-        None if for_group => compile::show_finding(work).await?,
-        None => {}
+    if let Some(plan) = &mut plan {
+        compile::run(work, plan).await?;
     }
     Ok((chosen, plan))
 }

@@ -1,6 +1,8 @@
 //! How many addresses the manual networks of the current cloud config have left (operations.md §14).
 
-use manifest::documents::{CloudConfig, IpRanges, Network, ReadOptions, merge_cloud_configs};
+use manifest::documents::{
+    CloudConfig, IpRanges, Network, ReadOptions, merge_cloud_configs, to_json,
+};
 
 use crate::error::Error;
 use crate::services::Services;
@@ -22,7 +24,7 @@ pub async fn addresses(services: &Services) -> Result<Vec<Addresses>, Error> {
         let Ok(config) = crate::configs::parse_config(&row.content) else {
             return Ok(Vec::new());
         };
-        configs.push(serde_json::to_value(config).unwrap_or_default());
+        configs.push(to_json(&config));
     }
     let Ok(merged) = merge_cloud_configs(&configs) else {
         return Ok(Vec::new());

@@ -21,6 +21,16 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// A package that is here, for any stemcell.
+    pub(super) fn of_row(package: &Package) -> Compiled {
+        Compiled {
+            name: package.name.clone(),
+            version: package.fingerprint.clone(),
+            stemcell: String::new(),
+            dependencies: package.dependencies.clone(),
+        }
+    }
+
     pub(super) fn of(package: &CompiledPackageRef) -> Compiled {
         Compiled {
             name: package.package.name.clone(),

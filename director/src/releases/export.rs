@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{BlobId, Digest, JobName, MultiDigest, PackageName};
+use domain::{BlobId, Digest, JobName, MultiDigest};
 use manifest::documents::StemcellEntry;
-use planner::{ExportPlan, dependency_key};
+use planner::ExportPlan;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::upload::WorkFolder;
+use super::compiled::{Compiled, dependency_key};
+use super::upload::{WorkFolder, disk};
 use super::{find, find_version};
 use crate::blobs::{self, Kind};
 use crate::compile;
@@ -140,9 +141,8 @@ impl Exporting {
         jobs.retain(|job| {
             args.jobs.is_empty() || args.jobs.iter().any(|wanted| wanted.name == job.name)
         });
-        let tags = deployment.tags.as_object().cloned().unwrap_or_default();
         Ok(Exporting {
-            work: Work::new(ctx, deployment, tags),
+            work: Work::tagged(ctx, deployment),
             args,
             version,
             jobs,
@@ -257,29 +257,13 @@ impl Exporting {
             }
             names.push(name);
         }
-        let graph = all
-            .iter()
-            .map(|package| {
-                let name = PackageName::new(package.name.clone());
-                let spec = planner::PackageSpec {
-                    name: name.clone(),
-                    fingerprint: package.fingerprint.clone(),
-                    source: None,
-                    dependencies: package
-                        .dependencies
-                        .iter()
-                        .map(|name| PackageName::new(name.clone()))
-                        .collect(),
-                };
-                (name, spec)
-            })
-            .collect();
+        let nodes: Vec<Compiled> = all.iter().map(Compiled::of_row).collect();
         let mut exported = Vec::new();
         for package in all
             .into_iter()
             .filter(|package| names.contains(&package.name))
         {
-            let key = dependency_key(&graph, &PackageName::new(package.name.clone()));
+            let key = dependency_key(&nodes, &package.name);
             let (os, version) = (&args.stemcell_os, &args.stemcell_version);
             let found = compiled_packages::of_name(
                 db,
@@ -337,15 +321,6 @@ impl Exporting {
         let value = serde_yaml::to_value(document).unwrap_or_default();
         manifest::yaml::to_director_string(&value)
     }
-}
-
-fn disk(error: std::io::Error) -> Error {
-    Error::new(
-        code::SYSTEM_ERROR,
-        "The director's data folder can't be written.",
-    )
-    .hint("Check the space on its disk.")
-    .caused_by(error)
 }
 
 /// Packs `release.MF`, `jobs` and `compiled_packages`, in this order; the tarball's digest.

@@ -100,7 +100,7 @@ impl WorkFolder {
     }
 }
 
-fn disk(error: std::io::Error) -> Error {
+pub(super) fn disk(error: std::io::Error) -> Error {
     Error::new(
         code::SYSTEM_ERROR,
         "The director's data folder can't be written.",

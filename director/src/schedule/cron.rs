@@ -68,6 +68,11 @@ impl Cron {
         })
     }
 
+    /// A schedule that is part of the program.
+    pub fn fixed(text: &'static str) -> Cron {
+        Cron::parse(text).expect("the schedules of the program are valid")
+    }
+
     /// The first moment after `time`; `None` if there is none within years.
     pub fn after(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut at = time.with_nanosecond(0)? + TimeDelta::seconds(1);

@@ -43,7 +43,7 @@ fn jobs(services: &Services) -> Vec<Job> {
         Job {
             kind: "scheduled_dns_blobs_cleanup",
             description: "clean up local dns blobs",
-            schedule: Cron::parse("0 0,30 * * * * UTC").expect("a fixed text"),
+            schedule: Cron::fixed("0 0,30 * * * * UTC"),
         },
     ];
     if settings.enable_snapshots {

@@ -5,18 +5,13 @@ use serde::Deserialize;
 
 use super::take;
 use crate::cloud;
-use crate::deploy::find_deployment;
 use crate::deploy::work::Work;
+use crate::deploy::{find_deployment, find_owner};
 use crate::error::Error;
-use crate::store::deployments::{self, Deployment};
+use crate::store::deployments;
 use crate::store::snapshots::{self as rows, Snapshot};
 use crate::store::{instances, vms};
 use crate::tasks::{Context, Handler, NewTask, enqueue};
-
-fn work_on(ctx: &Context, deployment: Deployment) -> Work {
-    let tags = deployment.tags.as_object().cloned().unwrap_or_default();
-    Work::new(ctx, deployment, tags)
-}
 
 #[derive(Deserialize)]
 struct CreateArgs {
@@ -30,13 +25,10 @@ pub struct CreateSnapshot;
 impl Handler for CreateSnapshot {
     async fn run(&self, ctx: &Context) -> Result<String, Error> {
         let CreateArgs { instance } = ctx.args()?;
-        let db = ctx.services.store.pool();
-        let gone = || Error::unclassified("The instance is not there any more.");
-        let instance = instances::find(db, instance).await?.ok_or_else(gone)?;
-        let deployment = deployments::find_by_id(db, instance.deployment_id)
+        let (instance, deployment) = find_owner(ctx, instance)
             .await?
-            .ok_or_else(gone)?;
-        let taken = take(&work_on(ctx, deployment), &instance, false).await?;
+            .ok_or_else(|| Error::unclassified("The instance is not there any more."))?;
+        let taken = take(&Work::tagged(ctx, deployment), &instance, false).await?;
         Ok(format!("snapshot(s) {} created", taken.join(", ")))
     }
 }
@@ -49,7 +41,7 @@ pub struct SnapshotDeployment;
 impl Handler for SnapshotDeployment {
     async fn run(&self, ctx: &Context) -> Result<String, Error> {
         let deployment = find_deployment(ctx).await?;
-        let work = work_on(ctx, deployment);
+        let work = Work::tagged(ctx, deployment);
         let mut failures = 0;
         for instance in instances::list(work.db(), work.deployment.id, false).await? {
             ctx.checkpoint().await?;

@@ -76,18 +76,6 @@ impl Store {
         .await
     }
 
-    /// The newest row of every name of a type, whosever it is.
-    pub async fn newest_configs(&self, kind: &str) -> Result<Vec<ConfigRow>, Error> {
-        sqlx::query_as(sql(
-            "where c.type = $1 and not c.deleted and not exists (
-               select 1 from configs n where n.type = c.type and n.name = c.name and not n.deleted and n.id > c.id)
-             order by c.name",
-        ))
-        .bind(kind)
-        .fetch_all(self.pool())
-        .await
-    }
-
     /// A listing: the newest `limit` rows per type and name. Type, `default` first, name, newest first.
     pub async fn list_configs(
         &self,

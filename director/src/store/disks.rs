@@ -182,6 +182,12 @@ pub async fn delete(db: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error>
 /// Returns the cid that is now an orphan.
 pub async fn orphan(db: &sqlx::PgPool, id: i64) -> Result<Option<String>, sqlx::Error> {
     let mut tx = super::begin(db).await?;
+    let cid = orphan_in(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(cid)
+}
+
+async fn orphan_in(tx: &mut sqlx::PgConnection, id: i64) -> Result<Option<String>, sqlx::Error> {
     let orphan: Option<(i64, String)> = sqlx::query_as(
         "insert into orphan_disks (cid, size, az, cpi, deployment_name, instance_name, cloud_properties, created_at)
          select d.cid, d.size, i.az, d.cpi, p.name, i.group_name || '/' || i.uuid, d.cloud_properties, d.created_at
@@ -207,7 +213,6 @@ pub async fn orphan(db: &sqlx::PgPool, id: i64) -> Result<Option<String>, sqlx::
         .bind(id)
         .execute(&mut *tx)
         .await?;
-    tx.commit().await?;
     Ok(orphan.map(|(_, cid)| cid))
 }
 
@@ -218,16 +223,16 @@ pub async fn take_over(
     cid: &str,
     unknown: &NewDisk<'_>,
 ) -> Result<bool, sqlx::Error> {
+    let mut tx = super::begin(db).await?;
     let before: Option<i64> = sqlx::query_scalar(
-        "select id from persistent_disks where instance_id = $1 and active and name = ''",
+        "select id from persistent_disks where instance_id = $1 and active and name = '' for update",
     )
     .bind(unknown.instance_id)
-    .fetch_optional(db)
+    .fetch_optional(&mut *tx)
     .await?;
     if let Some(before) = before {
-        orphan(db, before).await?;
+        orphan_in(&mut tx, before).await?;
     }
-    let mut tx = super::begin(db).await?;
     let orphan: Option<i64> =
         sqlx::query_scalar("select id from orphan_disks where cid = $1 for update")
             .bind(cid)

@@ -5,12 +5,11 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 
 use crate::cloud;
-use crate::deploy::vm;
 use crate::deploy::work::Work;
+use crate::deploy::{find_owner, vm};
 use crate::error::Error;
 use crate::events::Auditable;
-use crate::store::instances::Instance;
-use crate::store::{deployments, instances, vms};
+use crate::store::vms;
 use crate::tasks::{Context, Handler};
 
 /// What a VM that the director does not know is taken to speak (cpi.md §2.3).
@@ -52,24 +51,20 @@ impl Handler for DeleteVm {
 async fn delete(ctx: &Context, cid: &str) -> Result<bool, Error> {
     let db = ctx.services.store.pool();
     let owner = match vms::find_by_cid(db, cid).await? {
-        Some(vm) => instances::find(db, vm.instance_id).await?,
-        None => None,
-    };
-    let deployment = match &owner {
-        Some(instance) => deployments::find_by_id(db, instance.deployment_id).await?,
+        Some(vm) => find_owner(ctx, vm.instance_id).await?,
         None => None,
     };
     let mut audit = ctx.audit();
-    if let Some(deployment) = &deployment {
+    if let Some((_, deployment)) = &owner {
         audit = audit.of_deployment(&deployment.name);
     }
     let object = Auditable {
         object_type: "vm",
         object_name: Some(cid.to_owned()),
-        instance: owner.as_ref().map(Instance::slug),
+        instance: owner.as_ref().map(|(instance, _)| instance.slug()),
     };
     let deletion = async {
-        let Some((instance, deployment)) = owner.zip(deployment) else {
+        let Some((instance, deployment)) = owner else {
             return unknown(ctx, cid).await;
         };
         let work = Work::new(ctx, deployment, Map::new());
