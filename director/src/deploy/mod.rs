@@ -68,7 +68,11 @@ pub async fn find_owner(
 
 /// The one lock under which a deployment is changed.
 pub async fn lock(ctx: &Context) -> Result<LockGuard, Error> {
-    let name = ctx.task.deployment_name.as_deref().unwrap_or_default();
+    lock_of(ctx, ctx.task.deployment_name.as_deref().unwrap_or_default()).await
+}
+
+/// The same for a deployment that the task is not about.
+pub async fn lock_of(ctx: &Context, name: &str) -> Result<LockGuard, Error> {
     ctx.lock(&format!("lock:deployment:{name}"), LOCK_PATIENCE)
         .await
 }

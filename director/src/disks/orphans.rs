@@ -8,7 +8,7 @@ use crate::cloud;
 use crate::deploy::bounded::at_most;
 use crate::deploy::prepare::snapshot::MAX_THREADS;
 use crate::deploy::work::Work;
-use crate::deploy::{disk, find_owner};
+use crate::deploy::{disk, find_owner, lock_of};
 use crate::error::Error;
 use crate::events::Auditable;
 use crate::store::orphans::OrphanDiskRow;
@@ -44,8 +44,11 @@ async fn orphan(ctx: &Context, cid: &str) -> Result<(), Error> {
             .warning(&format!("Disk {cid} does not exist. Orphaning is skipped"));
         return Ok(());
     };
+    // Stricter than the original: a deploy under way counts on the disk.
+    let guard = lock_of(ctx, &deployment.name).await?;
     let work = Work::new(ctx, deployment, Map::new());
-    disk::orphan(&work, &instance, &planner::DiskRef::Cid(cid.into())).await
+    disk::orphan(&work, &instance, &planner::DiskRef::Cid(cid.into())).await?;
+    guard.release().await
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 
 use crate::cloud;
 use crate::deploy::work::Work;
-use crate::deploy::{find_owner, vm};
+use crate::deploy::{find_owner, lock_of, vm};
 use crate::error::Error;
 use crate::events::Auditable;
 use crate::store::vms;
@@ -67,10 +67,13 @@ async fn delete(ctx: &Context, cid: &str) -> Result<bool, Error> {
         let Some((instance, deployment)) = owner else {
             return unknown(ctx, cid).await;
         };
+        // Stricter than the original, which locks the VM alone: a deploy under way counts on it.
+        let guard = lock_of(ctx, &deployment.name).await?;
         let work = Work::new(ctx, deployment, Map::new());
         for vm in vms::list_of_instance(db, instance.id).await? {
             vm::delete(&work, &instance, &vm).await?;
         }
+        guard.release().await?;
         Ok(true)
     };
     audit.around("delete", object, json!({}), deletion).await
