@@ -1,16 +1,5 @@
-# Renders job templates as `create-env` does: the same protocol as worker.rb, another evaluation context
-# (docs/spec/releases-and-templates.md §17). The request's `context` holds one context per job, by the job's name.
-
-require 'json'
-require 'yaml'
-require 'erb'
-require 'base64'
-
-# Templates may print; only answers go to the other side.
-ANSWERS = STDOUT.dup
-REQUESTS = STDIN.dup
-STDOUT.reopen(File::NULL)
-STDIN.reopen(File::NULL)
+# Renders job templates as `create-env` does (docs/spec/releases-and-templates.md §17); exchange.rb comes before. The
+# request's `context` holds one context per job, by the job's name.
 
 # compat: a bare string or number is dumped as Ruby shows it.
 module JSON
@@ -155,9 +144,7 @@ class Worker
   def fill_in(template, data)
     # compat: errors before the context is there name neither job nor index.
     context = nil
-    text = template['text'] || Base64.strict_decode64(template['base64']).force_encoding(Encoding::UTF_8)
-    erb = ERB.new(text, trim_mode: '-')
-    erb.filename = template['name']
+    erb = compile(template)
     context = TemplateEvaluationContext.new(JSON.parse(data, max_nesting: false))
     encode(erb.result(context.get_binding))
   rescue Exception => e # rubocop:disable Lint/RescueException -- a template may raise anything, also `exit`
@@ -167,21 +154,6 @@ class Worker
     who = "#{context&.name}/#{context&.index}"
     { error: "Error filling in template '#{template['name']}' for #{who} (line #{line}: #{shown})" }
   end
-
-  def encode(text)
-    text = text.dup.force_encoding(Encoding::UTF_8)
-    text.valid_encoding? ? { text: text } : { base64: Base64.strict_encode64(text) }
-  end
 end
 
-worker = Worker.new
-while (line = REQUESTS.gets)
-  answer = begin
-    worker.answer(JSON.parse(line, max_nesting: false))
-  rescue Exception => e # rubocop:disable Lint/RescueException
-    # The message may quote the request, which holds secrets.
-    { failure: "#{e.class} in #{e.backtrace&.first}" }
-  end
-  ANSWERS.puts(JSON.generate(answer, max_nesting: 0))
-  ANSWERS.flush
-end
+Worker.new.serve

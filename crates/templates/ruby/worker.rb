@@ -1,20 +1,10 @@
-# Renders job templates: one JSON request a line on standard input, one JSON answer a line on standard output.
+# Renders job templates as a director does; exchange.rb comes before.
 #
 # The names of classes and members below are what templates of releases see; see docs/spec/releases-and-templates.md
 # §14 and §15. Everything else (order of errors, hashes, archives) is decided by the program that started this one.
 
-require 'json'
-require 'yaml'
-require 'erb'
 require 'ostruct'
 require 'shellwords'
-require 'base64'
-
-# Templates may print; only answers go to the other side.
-ANSWERS = STDOUT.dup
-REQUESTS = STDIN.dup
-STDOUT.reopen(File::NULL)
-STDIN.reopen(File::NULL)
 
 # ActiveSupport's object extensions, which the original has loaded.
 class Object
@@ -365,7 +355,6 @@ module Bosh
   end
 end
 
-# One request after the other.
 class Worker
   # Templates whose compiled form is kept. A deploy renders few jobs for many instances.
   CACHE = 256
@@ -419,28 +408,8 @@ class Worker
   def compiled(template)
     key = [template['name'], template['text'], template['base64']]
     @compiled.clear if @compiled.size >= CACHE
-    @compiled[key] ||= begin
-      text = template['text'] || Base64.strict_decode64(template['base64']).force_encoding(Encoding::UTF_8)
-      erb = ERB.new(text, trim_mode: '-')
-      erb.filename = template['name']
-      erb
-    end
-  end
-
-  def encode(text)
-    text = text.dup.force_encoding(Encoding::UTF_8)
-    text.valid_encoding? ? { text: text } : { base64: Base64.strict_encode64(text) }
+    @compiled[key] ||= compile(template)
   end
 end
 
-worker = Worker.new
-while (line = REQUESTS.gets)
-  answer = begin
-    worker.answer(JSON.parse(line, max_nesting: false))
-  rescue Exception => e # rubocop:disable Lint/RescueException
-    # The message may quote the request, which holds secrets.
-    { failure: "#{e.class} in #{e.backtrace&.first}" }
-  end
-  ANSWERS.puts(JSON.generate(answer, max_nesting: 0))
-  ANSWERS.flush
-end
+Worker.new.serve

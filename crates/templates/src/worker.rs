@@ -14,10 +14,16 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::isolation;
 
+macro_rules! program {
+    ($evaluator:literal) => {
+        concat!(include_str!("../ruby/exchange.rb"), include_str!($evaluator))
+    };
+}
+
 /// The program that a director's workers run.
-pub(crate) const SCRIPT: &str = include_str!("../ruby/worker.rb");
+pub(crate) const SCRIPT: &str = program!("../ruby/worker.rb");
 /// The one of `create-env`, which sees jobs differently.
-pub(crate) const CREATE_ENV_SCRIPT: &str = include_str!("../ruby/create_env.rb");
+pub(crate) const CREATE_ENV_SCRIPT: &str = program!("../ruby/create_env.rb");
 
 /// Why a worker gave no answer.
 pub(crate) enum Failure {
