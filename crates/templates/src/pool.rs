@@ -105,11 +105,7 @@ impl Pool {
         // The semaphore is never closed.
         let _permit = self.inner.permits.acquire().await.ok();
         let answers = self.ask(request, &line).await?;
-        let mut rendered = collect(request, answers)?;
-        if self.inner.options.evaluator == Evaluator::CreateEnv {
-            rendered.drop_links();
-        }
-        Ok(rendered)
+        collect(request, answers, self.inner.options.evaluator)
     }
 
     async fn ask(&self, request: &RenderRequest, line: &str) -> Result<Vec<JobAnswer>, Error> {
@@ -212,7 +208,11 @@ async fn reap(pool: std::sync::Weak<Inner>, after: Duration) {
     }
 }
 
-fn collect(request: &RenderRequest, answers: Vec<JobAnswer>) -> Result<RenderedInstance, Error> {
+fn collect(
+    request: &RenderRequest,
+    answers: Vec<JobAnswer>,
+    evaluator: Evaluator,
+) -> Result<RenderedInstance, Error> {
     if answers.len() != request.jobs.len() {
         return Err(Error::Answer {
             group: request.group.clone(),
@@ -238,7 +238,11 @@ fn collect(request: &RenderRequest, answers: Vec<JobAnswer>) -> Result<RenderedI
             }
         }
         if errors.is_empty() {
-            jobs.push(RenderedJob::new(job, monit, contents));
+            let mut rendered = RenderedJob::new(job, monit, contents);
+            if evaluator == Evaluator::Director {
+                rendered.add_links(&job.provides);
+            }
+            jobs.push(rendered);
         } else {
             failed.push(JobError::Templates {
                 job: job.name.clone(),

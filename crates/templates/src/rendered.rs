@@ -5,7 +5,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::request::{ProvidedLink, RenderJob};
 
-/// Source and target of the file that every job gets besides its templates.
+/// Source and target of the file that every job of a director gets besides its templates.
 const LINKS_FILE: &str = ".bosh/links.json";
 
 /// A rendered template.
@@ -38,9 +38,9 @@ pub struct RenderedInstance {
 }
 
 impl RenderedJob {
-    /// Puts the worker's texts to the job's targets and adds the generated file.
+    /// Puts the worker's texts to the job's targets.
     pub(crate) fn new(job: &RenderJob, monit: Vec<u8>, contents: Vec<Vec<u8>>) -> Self {
-        let mut files: Vec<RenderedFile> = job
+        let files = job
             .sources
             .templates
             .iter()
@@ -51,16 +51,20 @@ impl RenderedJob {
                 content,
             })
             .collect();
-        files.push(RenderedFile {
-            source: LINKS_FILE.to_owned(),
-            target: LINKS_FILE.to_owned(),
-            content: links_json(&job.provides).into_bytes(),
-        });
         Self {
             name: job.name.clone(),
             monit,
             files,
         }
+    }
+
+    /// Adds the generated file.
+    pub(crate) fn add_links(&mut self, provides: &[ProvidedLink]) {
+        self.files.push(RenderedFile {
+            source: LINKS_FILE.to_owned(),
+            target: LINKS_FILE.to_owned(),
+            content: links_json(provides).into_bytes(),
+        });
     }
 
     fn by_source(&self) -> Vec<&RenderedFile> {
@@ -81,13 +85,6 @@ impl RenderedJob {
 }
 
 impl RenderedInstance {
-    /// Takes the generated files away.
-    pub(crate) fn drop_links(&mut self) {
-        for job in &mut self.jobs {
-            job.files.retain(|file| file.source != LINKS_FILE);
-        }
-    }
-
     /// SHA-1 over all jobs by name: monit, name, then content and target of each file by source path.
     pub fn configuration_hash(&self) -> String {
         let mut jobs: Vec<_> = self.jobs.iter().collect();
