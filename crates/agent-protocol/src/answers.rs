@@ -39,10 +39,7 @@ pub(crate) fn compiled(
 pub(crate) fn synced(to: &Target, reply: Reply) -> Result<(), Error> {
     match reply {
         Reply::Done(Value::String(text)) if text == "synced" => Ok(()),
-        Reply::Exception(exception) => Err(Error::Remote {
-            method: "sync_dns".into(),
-            message: exception.message,
-        }),
+        Reply::Exception(exception) => Err(Error::remote("sync_dns", exception)),
         _ => Err(unexpected(to, "sync_dns", "not \"synced\"")),
     }
 }

@@ -49,10 +49,7 @@ pub trait AgentClient: Send + Sync {
                     .await
             }
             Reply::Done(value) => Ok(value),
-            Reply::Exception(exception) => Err(Error::Remote {
-                method: method.to_owned(),
-                message: exception.message,
-            }),
+            Reply::Exception(exception) => Err(Error::remote(method, exception)),
         }
     }
 
@@ -86,12 +83,7 @@ pub trait AgentClient: Send + Sync {
             match reply {
                 Reply::Running(TaskState { .. }) => {}
                 Reply::Done(value) => return Ok(value),
-                Reply::Exception(exception) => {
-                    return Err(Error::Remote {
-                        method: method.to_owned(),
-                        message: exception.message,
-                    });
-                }
+                Reply::Exception(exception) => return Err(Error::remote(method, exception)),
             }
             match cancel {
                 Some(cancel) if !told => {
@@ -113,10 +105,7 @@ pub trait AgentClient: Send + Sync {
             .await?;
         match reply {
             Reply::Done(Value::String(text)) if text == "pong" => Ok(()),
-            Reply::Exception(exception) => Err(Error::Remote {
-                method: "ping".into(),
-                message: exception.message,
-            }),
+            Reply::Exception(exception) => Err(Error::remote("ping", exception)),
             _ => Err(unexpected(to, "ping", "not \"pong\"")),
         }
     }
@@ -183,10 +172,7 @@ pub trait AgentClient: Send + Sync {
         let arguments = if full { vec![json!("full")] } else { vec![] };
         match self.exchange(to, "get_state", arguments, patience).await? {
             Reply::Done(value) => decode(to, "get_state", value),
-            Reply::Exception(exception) => Err(Error::Remote {
-                method: "get_state".into(),
-                message: exception.message,
-            }),
+            Reply::Exception(exception) => Err(Error::remote("get_state", exception)),
             Reply::Running(_) => Err(unexpected(to, "get_state", "a task")),
         }
     }
@@ -265,10 +251,7 @@ pub trait AgentClient: Send + Sync {
         match self.exchange(to, "run_errand", arguments, patience).await? {
             Reply::Running(task) => Ok(task.agent_task_id),
             Reply::Done(_) => Err(unexpected(to, "run_errand", "not a task")),
-            Reply::Exception(exception) => Err(Error::Remote {
-                method: "run_errand".into(),
-                message: exception.message,
-            }),
+            Reply::Exception(exception) => Err(Error::remote("run_errand", exception)),
         }
     }
 
@@ -519,9 +502,6 @@ async fn call_cancellable<C: AgentClient + ?Sized>(
                 .await
         }
         Reply::Done(value) => Ok(value),
-        Reply::Exception(exception) => Err(Error::Remote {
-            method: method.to_owned(),
-            message: exception.message,
-        }),
+        Reply::Exception(exception) => Err(Error::remote(method, exception)),
     }
 }

@@ -1,5 +1,7 @@
 //! Why talking to an agent failed.
 
+use crate::envelope::AgentException;
+
 /// Errors of [`crate::AgentClient`]. The texts are the original's where it has one; the director adds its code.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -74,6 +76,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// What an agent's exception is to who asked.
+    pub(crate) fn remote(method: &str, exception: AgentException) -> Self {
+        Self::Remote {
+            method: method.to_owned(),
+            message: exception.message,
+        }
+    }
+
     /// The agent doesn't know the action: an older one.
     pub fn is_unknown_message(&self) -> bool {
         matches!(self, Self::Remote { message, .. } if message.contains("unknown message"))

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::io::ReaderStream;
 
 use crate::client::AgentClient;
-use crate::envelope::Reply;
+use crate::envelope::{Reply, Request};
 use crate::error::Error;
 use crate::patience::{Patience, Target};
 
@@ -91,13 +91,17 @@ impl HttpsAgentClient {
         arguments: &[Value],
         reply: Duration,
     ) -> Result<Reply, Source> {
-        // compat: no protocol, so the agent takes the oldest.
-        let message = json!({"method": method, "arguments": arguments, "reply_to": self.director});
+        let message = Request {
+            // compat: none, so the agent takes the oldest.
+            protocol: 0,
+            method: method.to_owned(),
+            arguments: arguments.to_vec(),
+            reply_to: self.director.clone(),
+        };
         let response = self
             .request(reqwest::Method::POST, "/agent")
-            .header("Content-Type", "application/json")
             .timeout(reply)
-            .body(message.to_string())
+            .json(&message)
             .send()
             .await
             .map_err(|error| error.without_url())?;
@@ -169,6 +173,7 @@ impl AgentClient for HttpsAgentClient {
         };
         loop {
             match self.post(method, &arguments, patience.reply).await {
+                Ok(Reply::Exception(exception)) => return Err(Error::remote(method, exception)),
                 Ok(reply) => return Ok(reply),
                 Err(_) if tolerated > 0 => {
                     tolerated -= 1;

@@ -258,10 +258,7 @@ impl AgentClient for NatsAgentClient {
                 }
                 Some(reply) => {
                     return match reply.await {
-                        Reply::Exception(exception) => Err(Error::Remote {
-                            method: method.to_owned(),
-                            message: exception.message,
-                        }),
+                        Reply::Exception(exception) => Err(Error::remote(method, exception)),
                         reply => Ok(reply),
                     };
                 }

@@ -16,7 +16,10 @@ use crate::isolation;
 
 macro_rules! program {
     ($evaluator:literal) => {
-        concat!(include_str!("../ruby/exchange.rb"), include_str!($evaluator))
+        concat!(
+            include_str!("../ruby/exchange.rb"),
+            include_str!($evaluator)
+        )
     };
 }
 
