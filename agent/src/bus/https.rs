@@ -20,15 +20,13 @@ use hyper::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::io::ReaderStream;
 
+use super::tls;
 use crate::agent::Agent;
 use crate::dispatch;
 use crate::error::{Context, Error, Result, plain};
@@ -107,16 +105,7 @@ pub async fn serve(agent: Arc<Agent>, url: &str) -> Result<()> {
 }
 
 fn acceptor(cert: &MbusCert) -> Result<TlsAcceptor> {
-    let doing = "Parsing certificate and private key";
-    let certificates = CertificateDer::pem_slice_iter(cert.certificate.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .context(doing)?;
-    let key = PrivateKeyDer::from_pem_slice(cert.private_key.as_bytes()).context(doing)?;
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .context(doing)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(TlsAcceptor::from(Arc::new(tls::server_config(cert)?)))
 }
 
 async fn connected(

@@ -1,15 +1,17 @@
-//! Mutual TLS with the NATS server (`docs/spec/agent-protocol.md` §1.2).
+//! Mutual TLS with the NATS server (`docs/spec/agent-protocol.md` §1.2), and the agent's own server of §1.8.
 
 use std::sync::Arc;
 
 use agent_protocol::MbusCert;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::error::{Context, Error, Result};
+
+const READING_IDENTITY: &str = "Parsing certificate and private key";
 
 /// The TLS side of a connection with this certificate.
 pub fn client_config(cert: &MbusCert) -> Result<ClientConfig> {
@@ -24,11 +26,7 @@ pub fn client_config(cert: &MbusCert) -> Result<ClientConfig> {
             "Failed to load Mbus CA cert: env.bosh.mbus.cert.ca holds no certificate",
         ));
     }
-    let certificates = CertificateDer::pem_slice_iter(cert.certificate.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .context("Parsing certificate and private key")?;
-    let key = PrivateKeyDer::from_pem_slice(cert.private_key.as_bytes())
-        .context("Parsing certificate and private key")?;
+    let (certificates, key) = identity(cert)?;
     let verifier = WebPkiServerVerifier::builder(Arc::new(roots))
         .build()
         .context("Making the message bus verifier")?;
@@ -36,7 +34,25 @@ pub fn client_config(cert: &MbusCert) -> Result<ClientConfig> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(NatsServer(verifier)))
         .with_client_auth_cert(certificates, key)
-        .context("Parsing certificate and private key")
+        .context(READING_IDENTITY)
+}
+
+/// The TLS side of a server with this certificate, for clients without one.
+pub fn server_config(cert: &MbusCert) -> Result<ServerConfig> {
+    let (certificates, key) = identity(cert)?;
+    ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .context(READING_IDENTITY)
+}
+
+fn identity(cert: &MbusCert) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let certificates = CertificateDer::pem_slice_iter(cert.certificate.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .context(READING_IDENTITY)?;
+    let key =
+        PrivateKeyDer::from_pem_slice(cert.private_key.as_bytes()).context(READING_IDENTITY)?;
+    Ok((certificates, key))
 }
 
 /// The usual verification, and then the server's common name: certificates of other servers under the same CA must not
