@@ -211,7 +211,8 @@ impl Blobs {
     }
 }
 
-fn is_plain_name(id: &str) -> bool {
+/// Whether the id leads to a file of the folder that it is looked for in.
+pub fn is_plain_name(id: &str) -> bool {
     !id.is_empty() && !id.contains('/') && id != "." && id != ".."
 }
 

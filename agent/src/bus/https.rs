@@ -28,6 +28,7 @@ use tokio_util::io::ReaderStream;
 
 use super::tls;
 use crate::agent::Agent;
+use crate::blobs::is_plain_name;
 use crate::dispatch;
 use crate::error::{Context, Error, Result, plain};
 use crate::files;
@@ -153,7 +154,7 @@ async fn answer(
             Ok(()) => text(StatusCode::CREATED, String::new()),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         },
-        (Method::GET, Some(id)) => give(agent.layout.blobs().join(id)).await,
+        (Method::GET, Some(id)) if is_plain_name(id) => give(agent.layout.blobs().join(id)).await,
         _ => text(StatusCode::NOT_FOUND, String::new()),
     }
 }
@@ -191,14 +192,14 @@ async fn message(agent: &Arc<Agent>, request: hyper::Request<Incoming>) -> Answe
 }
 
 async fn store(agent: &Agent, id: &str, request: hyper::Request<Incoming>) -> Result<()> {
-    if id.is_empty() || id == "." || id == ".." {
+    if !is_plain_name(id) {
         return Err(Error::new(format!("Blob id '{id}' is not a plain name")));
     }
     let folder = agent.layout.blobs();
     files::make_dir(&folder, 0o700)?;
     // Nobody sees half a blob, and an upload that breaks off leaves nothing.
     let partial = NamedTempFile::with_prefix_in(".upload-", &folder).map_err(plain)?;
-    let file = partial.reopen().map_err(plain)?;
+    let (file, partial) = partial.into_parts();
     let mut file = tokio::fs::File::from_std(file);
     let mut body = request.into_body().into_data_stream();
     while let Some(chunk) = body.try_next().await.map_err(plain)? {
