@@ -180,9 +180,18 @@ async fn message(agent: &Arc<Agent>, request: hyper::Request<Incoming>) -> Answe
         Ok(body) => serde_json::from_slice::<Request>(&body.to_bytes()).map_err(plain),
         Err(error) => Err(Error::new(error.to_string())),
     };
-    match parsed {
+    let handled = match parsed {
         Ok(request) => {
-            let response = dispatch::handle(agent, request).await;
+            // A client that waits no longer closes the connection; its action goes on to the end, as over NATS.
+            let agent = agent.clone();
+            tokio::spawn(async move { dispatch::handle(&agent, request).await })
+                .await
+                .map_err(plain)
+        }
+        Err(error) => Err(error),
+    };
+    match handled {
+        Ok(response) => {
             // No limit here, unlike over NATS.
             let bytes = response.to_bytes_within(usize::MAX);
             hyper::Response::new(full(bytes))
