@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::BlobId;
-use reqwest::Body;
 use serde_json::{Map, Value, json};
 
-use crate::http::{Call, client, object};
+use crate::http::{Call, client};
 use crate::signed::{self, SigningKey};
 use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
 
@@ -73,34 +72,23 @@ impl DavBlobstore {
 #[async_trait]
 impl Blobstore for DavBlobstore {
     async fn put(&self, id: &BlobId, size: Option<u64>, content: ByteStream) -> Result<(), Error> {
-        let mut request = self.request(reqwest::Method::PUT, id)?;
-        if let Some(size) = size {
-            request = request.header(reqwest::header::CONTENT_LENGTH, size);
-        }
-        let request = request.body(Body::wrap_stream(content));
-        self.call("write", id).send(request).await.map(|_| ())
+        let request = self.request(reqwest::Method::PUT, id)?;
+        self.call("write", id).put(request, size, content).await
     }
 
     async fn get(&self, id: &BlobId) -> Result<Object, Error> {
         let request = self.request(reqwest::Method::GET, id)?;
-        Ok(object(self.call("read", id).send(request).await?))
+        self.call("read", id).get(request).await
     }
 
     async fn exists(&self, id: &BlobId) -> Result<bool, Error> {
         let request = self.request(reqwest::Method::HEAD, id)?;
-        match self.call("look for", id).send(request).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.call("look for", id).exists(request).await
     }
 
     async fn delete(&self, id: &BlobId) -> Result<(), Error> {
         let request = self.request(reqwest::Method::DELETE, id)?;
-        match self.call("delete", id).send(request).await {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
+        self.call("delete", id).delete(request).await
     }
 
     fn signed_url(&self, method: Method, id: &BlobId, expiry: Duration) -> Option<String> {

@@ -9,11 +9,10 @@ use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use domain::{BlobId, Secret};
-use reqwest::Body;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::http::{Call, client, object};
+use crate::http::{Call, client};
 use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
 
 /// Where Google's own libraries look for another server, too.
@@ -100,17 +99,15 @@ impl GcsBlobstore {
         }
     }
 
-    async fn send(
+    async fn request(
         &self,
-        act: &'static str,
         method: reqwest::Method,
-        id: &BlobId,
-        more: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
-    ) -> Result<reqwest::Response, Error> {
-        let url = format!("{}/{}/{}", self.origin, self.bucket, checked(id)?);
-        let mut request = more(self.client.request(method, url));
+        call: &Call<'_>,
+    ) -> Result<reqwest::RequestBuilder, Error> {
+        let url = format!("{}/{}/{}", self.origin, self.bucket, checked(call.id)?);
+        let mut request = self.client.request(method, url);
         if let Some(account) = &self.account {
-            request = request.bearer_auth(self.token(account, act, id).await?.expose());
+            request = request.bearer_auth(self.token(account, call).await?.expose());
         }
         if let Some(key) = &self.encryption_key {
             let key = key.expose();
@@ -122,16 +119,11 @@ impl GcsBlobstore {
                     STANDARD.encode(Sha256::digest(key)),
                 );
         }
-        self.call(act, id).send(request).await
+        Ok(request)
     }
 
     /// An access token for the next hour. Transfers are few and large: each asks for its own.
-    async fn token(
-        &self,
-        account: &Account,
-        act: &'static str,
-        id: &BlobId,
-    ) -> Result<Secret<String>, Error> {
+    async fn token(&self, account: &Account, about: &Call<'_>) -> Result<Secret<String>, Error> {
         let form = [
             (
                 "grant_type",
@@ -143,19 +135,13 @@ impl GcsBlobstore {
             ),
         ];
         let call = Call {
-            act,
-            id,
             host: &account.token_uri,
+            ..*about
         };
         let answer = call
-            .send(self.client.post(&account.token_uri).form(&form))
+            .ask(self.client.post(&account.token_uri).form(&form))
             .await?;
-        let answer: Value = answer.json().await.map_err(|source| Error::Request {
-            act,
-            id: id.to_string(),
-            host: account.token_uri.clone(),
-            source: source.without_url(),
-        })?;
+        let answer: Value = answer.json().await.map_err(|source| call.broken(source))?;
         answer["access_token"]
             .as_str()
             .map(|token| Secret::new(token.to_owned()))
@@ -210,42 +196,30 @@ impl Account {
 #[async_trait]
 impl Blobstore for GcsBlobstore {
     async fn put(&self, id: &BlobId, size: Option<u64>, content: ByteStream) -> Result<(), Error> {
-        let put = self.send("write", reqwest::Method::PUT, id, |mut request| {
-            if let Some(size) = size {
-                request = request.header(reqwest::header::CONTENT_LENGTH, size);
-            }
-            if let Some(class) = &self.storage_class {
-                request = request.header("x-goog-storage-class", class);
-            }
-            request.body(Body::wrap_stream(content))
-        });
-        match put.await {
-            // No object is missing, but the bucket.
-            Err(error) if error.is_not_found() => Err(self.call("write", id).refused(404)),
-            other => other.map(|_| ()),
+        let call = self.call("write", id);
+        let mut request = self.request(reqwest::Method::PUT, &call).await?;
+        if let Some(class) = &self.storage_class {
+            request = request.header("x-goog-storage-class", class);
         }
+        call.put(request, size, content).await
     }
 
     async fn get(&self, id: &BlobId) -> Result<Object, Error> {
-        let answer = self.send("read", reqwest::Method::GET, id, |request| request);
-        Ok(object(answer.await?))
+        let call = self.call("read", id);
+        let request = self.request(reqwest::Method::GET, &call).await?;
+        call.get(request).await
     }
 
     async fn exists(&self, id: &BlobId) -> Result<bool, Error> {
-        let answer = self.send("look for", reqwest::Method::HEAD, id, |request| request);
-        match answer.await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error),
-        }
+        let call = self.call("look for", id);
+        let request = self.request(reqwest::Method::HEAD, &call).await?;
+        call.exists(request).await
     }
 
     async fn delete(&self, id: &BlobId) -> Result<(), Error> {
-        let answer = self.send("delete", reqwest::Method::DELETE, id, |request| request);
-        match answer.await {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
+        let call = self.call("delete", id);
+        let request = self.request(reqwest::Method::DELETE, &call).await?;
+        call.delete(request).await
     }
 
     fn signed_url(&self, _: Method, _: &BlobId, _: Duration) -> Option<String> {

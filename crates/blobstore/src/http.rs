@@ -1,9 +1,12 @@
-//! What the stores behind HTTP share: a client with the configured CA, and how answers become errors.
+//! What the stores behind HTTP share: a client with the configured CA, what each act sends, and how
+//! answers become errors.
 
 use domain::BlobId;
 use futures_util::TryStreamExt;
+use reqwest::header::CONTENT_LENGTH;
+use reqwest::{Body, RequestBuilder, Response};
 
-use crate::store::{Error, Object};
+use crate::store::{ByteStream, Error, Object};
 
 /// Builds a client that also trusts the CA given in PEM; without `verify` it trusts whoever answers.
 pub(crate) fn client(
@@ -36,30 +39,69 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Sends; 404 becomes [`Error::NotFound`], other refusals [`Error::Refused`].
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
+    /// Sends; any answer but a success is [`Error::Refused`].
+    pub async fn ask(&self, request: RequestBuilder) -> Result<Response, Error> {
         let response = request.send().await.map_err(|source| self.broken(source))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        if status == reqwest::StatusCode::NOT_FOUND {
-            return Err(Error::NotFound(self.id.to_string()));
-        }
-        Err(self.refused(status.as_u16()))
-    }
-
-    /// The server said no.
-    pub fn refused(&self, status: u16) -> Error {
-        Error::Refused {
+        Err(Error::Refused {
             act: self.act,
             id: self.id.to_string(),
             host: self.host.to_owned(),
-            status,
+            status: status.as_u16(),
+        })
+    }
+
+    /// The same about an object that should be there: 404 becomes [`Error::NotFound`].
+    async fn ask_of_object(&self, request: RequestBuilder) -> Result<Response, Error> {
+        match self.ask(request).await {
+            Err(Error::Refused {
+                status: 404, id, ..
+            }) => Err(Error::NotFound(id)),
+            other => other,
         }
     }
 
-    fn broken(&self, source: reqwest::Error) -> Error {
+    /// Stores the object. What a 404 misses is the folder or bucket, not the object.
+    pub async fn put(
+        &self,
+        mut request: RequestBuilder,
+        size: Option<u64>,
+        content: ByteStream,
+    ) -> Result<(), Error> {
+        if let Some(size) = size {
+            request = request.header(CONTENT_LENGTH, size);
+        }
+        let request = request.body(Body::wrap_stream(content));
+        self.ask(request).await.map(drop)
+    }
+
+    /// Opens the object.
+    pub async fn get(&self, request: RequestBuilder) -> Result<Object, Error> {
+        self.ask_of_object(request).await.map(object)
+    }
+
+    /// Whether the object is there.
+    pub async fn exists(&self, request: RequestBuilder) -> Result<bool, Error> {
+        match self.ask_of_object(request).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the object, if it is there.
+    pub async fn delete(&self, request: RequestBuilder) -> Result<(), Error> {
+        match self.ask_of_object(request).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection failed or broke off.
+    pub fn broken(&self, source: reqwest::Error) -> Error {
         Error::Request {
             act: self.act,
             id: self.id.to_string(),
@@ -71,7 +113,7 @@ impl Call<'_> {
 }
 
 /// The answer's body as an object.
-pub(crate) fn object(response: reqwest::Response) -> Object {
+fn object(response: Response) -> Object {
     Object {
         size: response.content_length(),
         content: Box::pin(

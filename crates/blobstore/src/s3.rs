@@ -7,11 +7,10 @@ use chrono::{DateTime, Utc};
 use domain::BlobId;
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Body;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::http::{Call, client, object};
+use crate::http::{Call, client};
 use crate::s3_access::{Access, bad, of_release, region_of, text};
 use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
 
@@ -226,39 +225,23 @@ impl Blobstore for S3Blobstore {
                 "the client operates in read only mode. Change 'credentials_source' parameter value",
             ));
         }
-        let mut request = self.request(reqwest::Method::PUT, id)?;
-        if let Some(size) = size {
-            request = request.header(reqwest::header::CONTENT_LENGTH, size);
-        }
-        let request = request.body(Body::wrap_stream(content));
-        let call = self.call("write", id);
-        match call.send(request).await {
-            // No object is missing, but the bucket.
-            Err(error) if error.is_not_found() => Err(call.refused(404)),
-            other => other.map(|_| ()),
-        }
+        let request = self.request(reqwest::Method::PUT, id)?;
+        self.call("write", id).put(request, size, content).await
     }
 
     async fn get(&self, id: &BlobId) -> Result<Object, Error> {
         let request = self.request(reqwest::Method::GET, id)?;
-        Ok(object(self.call("read", id).send(request).await?))
+        self.call("read", id).get(request).await
     }
 
     async fn exists(&self, id: &BlobId) -> Result<bool, Error> {
         let request = self.request(reqwest::Method::HEAD, id)?;
-        match self.call("look for", id).send(request).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.call("look for", id).exists(request).await
     }
 
     async fn delete(&self, id: &BlobId) -> Result<(), Error> {
         let request = self.request(reqwest::Method::DELETE, id)?;
-        match self.call("delete", id).send(request).await {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
+        self.call("delete", id).delete(request).await
     }
 
     fn signed_url(&self, method: Method, id: &BlobId, expiry: Duration) -> Option<String> {
