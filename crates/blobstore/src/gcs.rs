@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use domain::{BlobId, Secret};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -34,7 +33,7 @@ pub struct GcsBlobstore {
 struct Account {
     email: String,
     token_uri: String,
-    key: RsaKeyPair,
+    key: EncodingKey,
 }
 
 fn bad(reason: impl Into<String>) -> Error {
@@ -158,38 +157,25 @@ impl Account {
                 .as_str()
                 .ok_or_else(|| bad(format!("'json_key' has no '{key}'")))
         };
-        let pem = pem::parse(text("private_key")?)
-            .map_err(|_| bad("'private_key' of 'json_key' is not a PEM key"))?;
+        let private_key = text("private_key")?;
         Ok(Self {
             email: text("client_email")?.to_owned(),
             token_uri: document["token_uri"]
                 .as_str()
                 .unwrap_or("https://oauth2.googleapis.com/token")
                 .to_owned(),
-            key: RsaKeyPair::from_pkcs8(pem.contents())
-                .or_else(|_| RsaKeyPair::from_der(pem.contents()))
-                .map_err(|_| bad("'private_key' of 'json_key' is not an RSA key"))?,
+            key: EncodingKey::from_rsa_pem(private_key.as_bytes())
+                .map_err(|_| bad("'private_key' of 'json_key' is not an RSA key in PEM"))?,
         })
     }
 
     /// A signed request for a token (RFC 7523).
     fn assertion(&self, now: i64) -> Result<String, Error> {
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let header = part(json!({"alg": "RS256", "typ": "JWT"}));
-        let claims = part(json!({
+        let claims = json!({
             "iss": self.email, "scope": SCOPE, "aud": self.token_uri, "iat": now, "exp": now + 3600,
-        }));
-        let signed = format!("{header}.{claims}");
-        let mut signature = vec![0; self.key.public_modulus_len()];
-        self.key
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                signed.as_bytes(),
-                &mut signature,
-            )
-            .map_err(|_| bad("'private_key' of 'json_key' can't sign"))?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        });
+        jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.key)
+            .map_err(|_| bad("'private_key' of 'json_key' can't sign"))
     }
 }
 
