@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::http::{Call, client};
+use crate::http::{Call, client, text};
 use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
 
 /// Where Google's own libraries look for another server, too.
@@ -47,15 +47,9 @@ impl GcsBlobstore {
     /// `options`: `bucket_name`, `credentials_source` (`static` with `json_key`, or `none`), `storage_class`,
     /// `encryption_key` (base64, 32 bytes).
     pub fn new(options: &Map<String, Value>) -> Result<Self, Error> {
-        let text = |key: &str| {
-            options
-                .get(key)
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
-        };
-        let json_key = text("json_key");
-        let account = match (text("credentials_source"), json_key) {
-            (Some("static") | None, Some(json_key)) => Some(Account::from_json(json_key)?),
+        let text = |key: &str| text(options, key);
+        let account = match (text("credentials_source").as_deref(), text("json_key")) {
+            (Some("static") | None, Some(json_key)) => Some(Account::from_json(&json_key)?),
             (Some("none") | None, None) => None,
             (Some("static"), None) => {
                 return Err(bad("json_key must be set"));
@@ -81,10 +75,8 @@ impl GcsBlobstore {
         Ok(Self {
             client: client("gcs", None, true)?,
             origin,
-            bucket: text("bucket_name")
-                .ok_or_else(|| bad("bucket_name must be set"))?
-                .to_owned(),
-            storage_class: text("storage_class").map(str::to_owned),
+            bucket: text("bucket_name").ok_or_else(|| bad("bucket_name must be set"))?,
+            storage_class: text("storage_class"),
             encryption_key: encryption_key.map(Secret::new),
             account,
         })

@@ -1,12 +1,22 @@
-//! What the stores behind HTTP share: a client with the configured CA, what each act sends, and how
+//! What the stores behind HTTP share: options, a client with the configured CA, what each act sends, and how
 //! answers become errors.
 
 use domain::BlobId;
 use futures_util::TryStreamExt;
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Body, RequestBuilder, Response};
+use serde_json::{Map, Value};
 
 use crate::store::{ByteStream, Error, Object};
+
+/// An option that is a text; an empty one counts as absent.
+pub(crate) fn text(options: &Map<String, Value>, key: &str) -> Option<String> {
+    options
+        .get(key)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+}
 
 /// Builds a client that also trusts the CA given in PEM; without `verify` it trusts whoever answers.
 pub(crate) fn client(

@@ -10,8 +10,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::http::{Call, client};
-use crate::s3_access::{Access, bad, of_release, region_of, text};
+use crate::http::{Call, client, text};
+use crate::s3_access::{Access, bad, of_release, region_of};
 use crate::store::{Blobstore, ByteStream, Error, Method, Object, checked};
 
 /// Everything but `A-Za-z0-9-._~`, as the signature's canonical form wants it.
@@ -149,7 +149,7 @@ impl S3Blobstore {
         let scope = format!("{day}/{}/s3/aws4_request", self.region);
         let credential = escape(&format!("{}/{scope}", access.key));
         let token = access.token.as_ref().map_or(String::new(), |token| {
-            format!("&X-Amz-Security-Token={}", escape(token))
+            format!("&X-Amz-Security-Token={}", escape(token.expose()))
         });
         let mut signed = String::from("host");
         let mut canonical_headers = format!("host:{}\n", self.host);

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use domain::Secret;
 use serde_json::{Map, Value};
 
+use crate::http::text;
 use crate::store::Error;
 
 /// A key pair, with the token of temporary ones.
 pub(crate) struct Access {
     pub key: String,
     pub secret: Secret<String>,
-    pub token: Option<String>,
+    pub token: Option<Secret<String>>,
 }
 
 pub(crate) fn bad(reason: impl Into<String>) -> Error {
@@ -19,14 +20,6 @@ pub(crate) fn bad(reason: impl Into<String>) -> Error {
         provider: "s3",
         reason: reason.into(),
     }
-}
-
-pub(crate) fn text(options: &Map<String, Value>, key: &str) -> Option<String> {
-    options
-        .get(key)
-        .and_then(Value::as_str)
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
 }
 
 /// The credentials that `credentials_source` names: `static`, `env_or_profile` or `none` (only reading, of what anyone
@@ -66,7 +59,7 @@ fn from_environment() -> Result<Access, Error> {
         return Ok(Access {
             key,
             secret: Secret::new(secret),
-            token: variable("AWS_SESSION_TOKEN"),
+            token: variable("AWS_SESSION_TOKEN").map(Secret::new),
         });
     }
     let path = variable("AWS_SHARED_CREDENTIALS_FILE")
@@ -105,7 +98,7 @@ fn from_profile(file: &str, profile: &str) -> Option<Access> {
     Some(Access {
         key: get("aws_access_key_id")?,
         secret: Secret::new(get("aws_secret_access_key")?),
-        token: get("aws_session_token"),
+        token: get("aws_session_token").map(Secret::new),
     })
 }
 
@@ -145,11 +138,9 @@ mod tests {
         let file = "[default]\naws_access_key_id = a\naws_secret_access_key=b\n[ci]\naws_access_key_id=c\n\
                     aws_secret_access_key = d\naws_session_token = t\n";
         let access = from_profile(file, "ci").unwrap();
-        assert_eq!(
-            (access.key.as_str(), access.token.as_deref()),
-            ("c", Some("t"))
-        );
-        assert_eq!(from_profile(file, "default").unwrap().token, None);
+        assert_eq!(access.key, "c");
+        assert_eq!(access.token.unwrap().expose(), "t");
+        assert!(from_profile(file, "default").unwrap().token.is_none());
         assert!(from_profile(file, "other").is_none());
     }
 }
