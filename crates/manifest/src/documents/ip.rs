@@ -163,10 +163,8 @@ impl IpRanges {
     pub fn count(&self) -> u128 {
         let sizes = self.0.iter();
         sizes
-            .map(|(first, last)| number(*last) - number(*first))
-            .fold(0, |sum: u128, size| {
-                sum.saturating_add(size).saturating_add(1)
-            })
+            .map(|(first, last)| (number(*last) - number(*first)).saturating_add(1))
+            .fold(0, u128::saturating_add)
     }
 
     /// The disjoint ranges, ascending.

@@ -41,18 +41,12 @@ pub fn plan_export(
         os: stemcell.os.clone(),
     };
     let mut needs = Needs::new(input);
-    let mut runtime = BTreeMap::new();
     for job in jobs.iter().filter_map(|job| release.jobs.get(job)) {
-        runtime.extend(needs.add_job(bound, &job.packages, &stemcell)?);
+        needs.add_job(bound, &job.packages, &stemcell)?;
     }
     // The whole chain is exported, so what compiled packages depend on is needed too.
-    runtime.extend(
-        needs
-            .list
-            .iter()
-            .enumerate()
-            .map(|(at, need)| (need.name.clone(), at)),
-    );
+    let places = needs.list.iter().enumerate();
+    let runtime: BTreeMap<_, _> = places.map(|(at, need)| (need.name.clone(), at)).collect();
     let wanted = packages::to_compile(&needs.list, [&runtime]);
     packages::check_sources(&needs.list, &wanted, &[])?;
     // compat: the original's name of it.
