@@ -255,9 +255,7 @@ impl ExternalCpi {
             ));
             match call.wait_for_other(&earlier).await? {
                 // An error means that nothing was made: ask again.
-                Some(finished)
-                    if Response::parse(&finished.stdout).is_ok_and(|r| r.error.is_none()) =>
-                {
+                Some(finished) if finished.result().is_some() => {
                     return Ok((earlier, finished));
                 }
                 None if !may_repeat => {
@@ -285,14 +283,11 @@ impl ExternalCpi {
                 log: self.log.as_ref(),
                 secrets: &secrets,
             };
-            let answered = match call.wait_for_other(&entry).await? {
-                Some(finished) => Response::parse(&finished.stdout).ok(),
-                None => None,
-            };
-            match answered {
-                Some(response) if response.error.is_none() => made.push((key, response.result)),
+            let finished = call.wait_for_other(&entry).await?;
+            match finished.and_then(|finished| finished.result()) {
+                Some(result) => made.push((key, result)),
                 // Nothing was made, or nobody can tell.
-                _ => entry.remove(),
+                None => entry.remove(),
             }
         }
         Ok(made)

@@ -1,6 +1,7 @@
 //! Running one CPI process: started by the wrapper, its output in files, stopped with all it started when it takes too long.
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::spool::Entry;
 use super::{CallLog, ExternalCpiConfig};
 use crate::Error;
 use crate::redact::Secrets;
-use crate::wire::Request;
+use crate::wire::{Request, Response};
 
 /// The wrapper: keeps the answer when its parent is gone. `$1` is the call's folder. It names itself (pid and start time)
 /// first, so that a later director can tell a running call from a dead one.
@@ -42,6 +43,14 @@ pub(super) struct Finished {
     pub stdout: Vec<u8>,
     /// As the shell gives it: 128 + n for signal n.
     pub exit_status: String,
+}
+
+impl Finished {
+    /// The result, if the call succeeded.
+    pub fn result(&self) -> Option<Value> {
+        let response = Response::parse(&self.stdout).ok()?;
+        response.error.is_none().then_some(response.result)
+    }
 }
 
 impl Call<'_> {

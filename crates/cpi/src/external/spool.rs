@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::process::Finished;
 use crate::Error;
-use crate::wire::Response;
 
 /// Marks folders of calls that nobody asks for again.
 const ONCE: &str = "once-";
@@ -73,6 +72,12 @@ impl Spool {
 
     /// The calls of a method that have a key, which is a plain name.
     pub fn keyed(&self, method: &str) -> Vec<(String, Entry)> {
+        let mut all = self.calls_of(method);
+        all.retain(|(key, _)| !key.starts_with(ONCE));
+        all
+    }
+
+    fn calls_of(&self, method: &str) -> Vec<(String, Entry)> {
         let Ok(entries) = fs_err::read_dir(&self.dir) else {
             return Vec::new();
         };
@@ -82,7 +87,7 @@ impl Spool {
             .filter_map(|found| {
                 let name = found.file_name().to_string_lossy().into_owned();
                 let key = name.strip_prefix(&prefix)?.to_owned();
-                (!key.contains(ONCE)).then(|| (key, Entry { path: found.path() }))
+                Some((key, Entry { path: found.path() }))
             })
             .collect()
     }
@@ -102,18 +107,9 @@ impl Spool {
 
     /// Forgets answers whose result satisfies `gone`: what they told of was deleted, so a later call with that key is a new one.
     pub fn forget_results(&self, method: &str, gone: impl Fn(&serde_json::Value) -> bool) {
-        let Ok(entries) = fs_err::read_dir(&self.dir) else {
-            return;
-        };
-        let prefix = format!("{method}-");
-        for found in entries.flatten() {
-            if !found.file_name().to_string_lossy().starts_with(&prefix) {
-                continue;
-            }
-            let entry = Entry { path: found.path() };
+        for (_, entry) in self.calls_of(method) {
             if let Ok(Some(finished)) = entry.finished()
-                && let Ok(response) = Response::parse(&finished.stdout)
-                && gone(&response.result)
+                && finished.result().is_some_and(|result| gone(&result))
             {
                 entry.remove();
             }
