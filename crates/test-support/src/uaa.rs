@@ -53,17 +53,11 @@ struct SigningKey {
 
 impl SigningKey {
     fn new(number: u32) -> anyhow::Result<SigningKey> {
-        let (ca, _) = pki::Ca::generate(pki::Subject::common_name("keys"))?;
-        let mut request = pki::Request::new(pki::Subject::common_name("key"), &[]);
-        request.kind = pki::Kind::Rsa2048;
-        let pair = ca.issue(&request)?;
-        let der = CertificateDer::from_pem_slice(pair.certificate.as_bytes())?;
-        let (_, certificate) = x509_parser::parse_x509_certificate(&der)?;
-        let spki = pem::Pem::new("PUBLIC KEY", certificate.public_key().raw.to_vec());
+        let pair = pki::RsaKey::generate()?;
         Ok(SigningKey {
             id: format!("key-{number}"),
-            key: EncodingKey::from_rsa_pem(pair.private_key.as_bytes())?,
-            public: pem::encode(&spki),
+            key: EncodingKey::from_rsa_pem(pair.private_key()?.as_bytes())?,
+            public: pair.public_key(),
         })
     }
 
