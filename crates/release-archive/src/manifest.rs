@@ -93,6 +93,34 @@ pub struct LicenseRef {
     pub digest: String,
 }
 
+/// Names one version of an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArtifactId<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name; `license` for the license.
+    pub name: &'a str,
+    /// Its fingerprint.
+    pub fingerprint: &'a str,
+}
+
+impl ArtifactId<'_> {
+    /// `name/fingerprint`.
+    pub fn slug(&self) -> String {
+        format!("{}/{}", self.name, self.fingerprint)
+    }
+
+    /// What archives are kept by.
+    pub(crate) fn key(&self) -> (Kind, String) {
+        (self.kind, self.name.to_owned())
+    }
+
+    /// No index has it.
+    pub(crate) fn missing(&self) -> Problem {
+        Problem::new(format!("Expected to find '{}'", self.slug()))
+    }
+}
+
 /// What a manifest lists, with the digest to be replaced.
 #[derive(Debug)]
 pub struct ArtifactMut<'a> {
@@ -104,6 +132,17 @@ pub struct ArtifactMut<'a> {
     pub fingerprint: &'a str,
     /// The digest string of its archive.
     pub digest: &'a mut String,
+}
+
+impl<'a> ArtifactMut<'a> {
+    /// Which it is, without the digest.
+    pub fn id(&self) -> ArtifactId<'a> {
+        ArtifactId {
+            kind: self.kind,
+            name: self.name,
+            fingerprint: self.fingerprint,
+        }
+    }
 }
 
 impl ReleaseManifest {

@@ -13,6 +13,7 @@ use super::build;
 use super::config::Config;
 use super::index::Entry;
 use super::source::{Artifact, Sources};
+use crate::manifest::ArtifactId;
 use crate::parallel;
 use crate::problem::{Problem, Within};
 use crate::progress::{Event, Kind, Progress};
@@ -36,7 +37,7 @@ impl ReleaseDir {
         ] {
             let done = parallel::each(group, self.parallel, progress, |artifact, progress| {
                 let found = self.find_or_build(artifact, config, progress)?;
-                Ok(((artifact.kind, artifact.name.clone()), found))
+                Ok((artifact.id().key(), found))
             });
             built.extend(done.map_err(|problems| Problem::list(self.building(), problems))?);
         }
@@ -49,42 +50,21 @@ impl ReleaseDir {
         config: &Config,
         progress: &mut dyn Progress,
     ) -> Result<(String, PathBuf), Problem> {
-        let Artifact {
-            kind,
-            name,
-            fingerprint,
-            ..
-        } = artifact;
-        if let Some(found) = self.find(*kind, name, fingerprint, config, progress)? {
+        let id = artifact.id();
+        if let Some(found) = self.find(id, config, progress)? {
             return Ok(found);
         }
-        let slug = format!("{name}/{fingerprint}");
         if artifact.vendored {
-            return Err(Problem::new(format!("Expected to find '{slug}'")));
+            return Err(id.missing());
         }
         let (archive, digest) = build::archive(artifact, &self.root)?;
-        progress.event(&Event::Adding {
-            kind: *kind,
-            name: slug.clone(),
-        });
-        let added = self.keep(artifact, archive, digest);
-        progress.event(&match &added {
-            Ok(_) => Event::Added {
-                kind: *kind,
-                name: slug,
-            },
-            Err(_) => Event::FailedAdding {
-                kind: *kind,
-                name: slug,
-            },
-        });
-        added
+        adding(id, progress, |_| self.keep(id, archive, digest))
     }
 
     /// Puts an archive into the cache and the development index.
     fn keep(
         &self,
-        artifact: &Artifact,
+        id: ArtifactId,
         archive: NamedTempFile,
         digest: String,
     ) -> Result<(String, PathBuf), Problem> {
@@ -94,8 +74,7 @@ impl ReleaseDir {
             blobstore_id: None,
             digest: digest.clone(),
         };
-        self.development
-            .add(artifact.kind, &artifact.name, &artifact.fingerprint, &entry)?;
+        self.development.add(id, &entry)?;
         Ok((digest, cached))
     }
 
@@ -107,54 +86,45 @@ impl ReleaseDir {
     /// An artifact's digest and archive by way of the indexes.
     pub(super) fn find(
         &self,
-        kind: Kind,
-        name: &str,
-        fingerprint: &str,
+        id: ArtifactId,
         config: &Config,
         progress: &mut dyn Progress,
     ) -> Result<Option<(String, PathBuf)>, Problem> {
-        if let Some(entry) = self.development.find(kind, name, fingerprint)? {
+        if let Some(entry) = self.development.find(id)? {
             let cached = self.cached(&entry.digest);
             if !cached.is_file() {
-                return Err(Problem::new(format!(
-                    "Cannot find blob named '{name}/{fingerprint}' with SHA1 '{}'",
-                    entry.digest
-                )));
+                return Err(no_blob(id, &entry.digest));
             }
-            verify_cached(&cached, name, &entry.digest)?;
+            verify_cached(&cached, id.name, &entry.digest)?;
             return Ok(Some((entry.digest, cached)));
         }
-        self.find_final(kind, name, fingerprint, config, progress)
+        self.find_final(id, config, progress)
     }
 
     /// The same by way of the final index only; what is not in the cache is downloaded.
     pub(super) fn find_final(
         &self,
-        kind: Kind,
-        name: &str,
-        fingerprint: &str,
+        id: ArtifactId,
         config: &Config,
         progress: &mut dyn Progress,
     ) -> Result<Option<(String, PathBuf)>, Problem> {
         let Some(Entry {
             blobstore_id,
             digest,
-        }) = self.finished.find(kind, name, fingerprint)?
+        }) = self.finished.find(id)?
         else {
             return Ok(None);
         };
         let cached = self.cached(&digest);
-        let id = blobstore_id.unwrap_or_default();
+        let blob = blobstore_id.unwrap_or_default();
         if cached.is_file() {
-            verify_cached(&cached, &id, &digest)?;
+            verify_cached(&cached, &blob, &digest)?;
             return Ok(Some((digest, cached)));
         }
-        let slug = format!("{name}/{fingerprint}");
-        if id.is_empty() {
-            return Err(Problem::new(format!(
-                "Cannot find blob named '{slug}' with SHA1 '{digest}'"
-            )));
+        if blob.is_empty() {
+            return Err(no_blob(id, &digest));
         }
+        let slug = id.slug();
         progress.event(&Event::Downloading {
             name: slug.clone(),
             digest: digest.clone(),
@@ -162,8 +132,8 @@ impl ReleaseDir {
         let got = self
             .blobs_of(config)
             .store()
-            .and_then(|store| store.get(&id, &digest, &cached))
-            .within(|| format!("Downloading blob '{id}' with digest string '{digest}'"));
+            .and_then(|store| store.get(&blob, &digest, &cached))
+            .within(|| format!("Downloading blob '{blob}' with digest string '{digest}'"));
         progress.event(&match &got {
             Ok(()) => Event::Downloaded {
                 name: slug,
@@ -177,6 +147,32 @@ impl ReleaseDir {
         got?;
         Ok(Some((digest, cached)))
     }
+}
+
+/// Tells of an artifact being added while it is.
+pub(super) fn adding<T>(
+    id: ArtifactId,
+    progress: &mut dyn Progress,
+    add: impl FnOnce(&mut dyn Progress) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let (kind, name) = (id.kind, id.slug());
+    progress.event(&Event::Adding {
+        kind,
+        name: name.clone(),
+    });
+    let added = add(progress);
+    progress.event(&match &added {
+        Ok(_) => Event::Added { kind, name },
+        Err(_) => Event::FailedAdding { kind, name },
+    });
+    added
+}
+
+fn no_blob(id: ArtifactId, digest: &str) -> Problem {
+    Problem::new(format!(
+        "Cannot find blob named '{}' with SHA1 '{digest}'",
+        id.slug()
+    ))
 }
 
 fn verify_cached(path: &Path, id: &str, digest: &str) -> Result<(), Problem> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::ReleaseDir;
-use crate::manifest::{ArtifactMut, ReleaseManifest};
+use crate::manifest::ReleaseManifest;
 use crate::parallel;
 use crate::problem::{Problem, Within};
 use crate::progress::{Kind, Progress};
@@ -66,17 +66,12 @@ impl ReleaseDir {
             .filter(|artifact| artifact.kind != Kind::CompiledPackage)
             .collect();
         let found = parallel::each(artifacts, self.parallel, progress, |artifact, progress| {
-            let ArtifactMut {
-                kind,
-                name,
-                fingerprint,
-                digest,
-            } = artifact;
+            let id = artifact.id();
             let (listed, archive) = self
-                .find(kind, name, fingerprint, &config, progress)?
-                .ok_or_else(|| Problem::new(format!("Expected to find '{name}/{fingerprint}'")))?;
-            *digest = listed;
-            Ok(((kind, name.to_owned()), archive))
+                .find(id, &config, progress)?
+                .ok_or_else(|| id.missing())?;
+            *artifact.digest = listed;
+            Ok((id.key(), archive))
         })
         .map_err(Problem::together)?;
         Ok(Release::new(manifest, found.into_iter().collect()))

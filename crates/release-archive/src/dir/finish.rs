@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use domain::version::Version;
 
+use super::artifacts::adding;
 use super::blobs::copy_whole;
 use super::config::Config;
 use super::index::Entry;
 use super::{ReleaseDir, git};
-use crate::manifest::ArtifactMut;
+use crate::manifest::ArtifactId;
 use crate::parallel;
 use crate::problem::{Problem, Within};
 use crate::progress::{Event, Kind, Progress};
@@ -47,28 +48,21 @@ impl ReleaseDir {
         let mut replaced = Vec::new();
         for group in [others, license] {
             let finished = parallel::each(group, self.parallel, progress, |artifact, progress| {
-                let ArtifactMut {
-                    kind,
-                    name,
-                    fingerprint,
-                    digest,
-                } = artifact;
-                let key = (kind, name.to_owned());
-                let found = match archives.get(&key) {
+                let id = artifact.id();
+                let found = match archives.get(&id.key()) {
                     Some(path) => {
-                        let archive = (digest.as_str(), path.as_path());
-                        self.finish_artifact(kind, name, fingerprint, archive, &config, progress)?
+                        let archive = (artifact.digest.as_str(), path.as_path());
+                        self.finish_artifact(id, archive, &config, progress)?
                     }
                     // A tarball may lack what the director had.
                     None => {
-                        let found = self.find_final(kind, name, fingerprint, &config, progress)?;
-                        let missing = || format!("Expected to find '{name}/{fingerprint}'");
-                        Some(found.ok_or_else(|| Problem::new(missing()))?)
+                        let found = self.find_final(id, &config, progress)?;
+                        Some(found.ok_or_else(|| id.missing())?)
                     }
                 };
                 Ok(found.map(|(listed, path)| {
-                    *digest = listed;
-                    (key, path)
+                    *artifact.digest = listed;
+                    (id.key(), path)
                 }))
             })
             .map_err(Problem::together)?;
@@ -92,35 +86,24 @@ impl ReleaseDir {
     /// Adds an archive to the final index and the blobstore; if it is there, digest and path of the one there.
     pub(super) fn finish_artifact(
         &self,
-        kind: Kind,
-        name: &str,
-        fingerprint: &str,
-        (digest, path): (&str, &Path),
+        id: ArtifactId,
+        archive: (&str, &Path),
         config: &Config,
         progress: &mut dyn Progress,
     ) -> Result<Option<(String, PathBuf)>, Problem> {
-        let found = self.find_final(kind, name, fingerprint, config, progress)?;
+        let found = self.find_final(id, config, progress)?;
         if found.is_some() {
             return Ok(found);
         }
-        let slug = format!("{name}/{fingerprint}");
-        progress.event(&Event::Adding {
-            kind,
-            name: slug.clone(),
-        });
-        let added = self.upload(kind, name, fingerprint, (digest, path), config, progress);
-        progress.event(&match &added {
-            Ok(()) => Event::Added { kind, name: slug },
-            Err(_) => Event::FailedAdding { kind, name: slug },
-        });
-        added.map(|()| None)
+        adding(id, progress, |progress| {
+            self.upload(id, archive, config, progress)
+        })?;
+        Ok(None)
     }
 
     fn upload(
         &self,
-        kind: Kind,
-        name: &str,
-        fingerprint: &str,
+        id: ArtifactId,
         (digest, path): (&str, &Path),
         config: &Config,
         progress: &mut dyn Progress,
@@ -129,9 +112,9 @@ impl ReleaseDir {
         if !cached.exists() {
             copy_whole(path, &cached)?;
         }
-        let (name_shown, digest) = (format!("{name}/{fingerprint}"), digest.to_owned());
+        let (name, digest) = (id.slug(), digest.to_owned());
         progress.event(&Event::Uploading {
-            name: name_shown.clone(),
+            name: name.clone(),
             digest: digest.clone(),
         });
         let put = self
@@ -140,19 +123,19 @@ impl ReleaseDir {
             .and_then(|store| store.put(path));
         progress.event(&match &put {
             Ok(_) => Event::Uploaded {
-                name: name_shown,
+                name,
                 digest: digest.clone(),
             },
             Err(_) => Event::FailedUploading {
-                name: name_shown,
+                name,
                 digest: digest.clone(),
             },
         });
-        let id = put.within(|| format!("Creating blob for path '{}'", path.display()))?;
+        let blob = put.within(|| format!("Creating blob for path '{}'", path.display()))?;
         let entry = Entry {
-            blobstore_id: Some(id),
+            blobstore_id: Some(blob),
             digest,
         };
-        self.finished.add(kind, name, fingerprint, &entry)
+        self.finished.add(id, &entry)
     }
 }

@@ -9,7 +9,7 @@ use domain::version::Version;
 use serde_yaml::Value;
 
 use crate::document::{self, get_text, scalar};
-use crate::manifest::ReleaseManifest;
+use crate::manifest::{ArtifactId, ReleaseManifest};
 use crate::problem::{Problem, Within};
 use crate::progress::Kind;
 
@@ -31,47 +31,34 @@ impl ArtifactIndex {
         Self { root }
     }
 
-    fn path(&self, kind: Kind, name: &str) -> PathBuf {
-        match kind {
-            Kind::Job => self.root.join("jobs").join(name).join("index.yml"),
+    fn path(&self, id: ArtifactId) -> PathBuf {
+        match id.kind {
+            Kind::Job => self.root.join("jobs").join(id.name).join("index.yml"),
             Kind::License => self.root.join("license/index.yml"),
             Kind::Package | Kind::CompiledPackage => {
-                self.root.join("packages").join(name).join("index.yml")
+                self.root.join("packages").join(id.name).join("index.yml")
             }
         }
     }
 
     /// The entry whose `version` is the fingerprint (not the key: very old indexes have a digest there).
-    pub fn find(
-        &self,
-        kind: Kind,
-        name: &str,
-        fingerprint: &str,
-    ) -> Result<Option<Entry>, Problem> {
-        let builds = load(&self.path(kind, name))?;
+    pub fn find(&self, id: ArtifactId) -> Result<Option<Entry>, Problem> {
+        let builds = load(&self.path(id))?;
         Ok(builds
             .into_values()
-            .find(|(version, _)| version == fingerprint)
+            .find(|(version, _)| version == id.fingerprint)
             .map(|(_, entry)| entry))
     }
 
     /// Adds an entry; one that is there already stays.
-    pub fn add(
-        &self,
-        kind: Kind,
-        name: &str,
-        fingerprint: &str,
-        entry: &Entry,
-    ) -> Result<(), Problem> {
-        let path = self.path(kind, name);
+    pub fn add(&self, id: ArtifactId, entry: &Entry) -> Result<(), Problem> {
+        let path = self.path(id);
         let mut builds = load(&path)?;
-        if builds.values().any(|(version, _)| version == fingerprint) {
+        let version = id.fingerprint.to_owned();
+        if builds.values().any(|(known, _)| *known == version) {
             return Ok(());
         }
-        builds.insert(
-            fingerprint.to_owned(),
-            (fingerprint.to_owned(), entry.clone()),
-        );
+        builds.insert(version.clone(), (version, entry.clone()));
         let mut out = String::from("builds:\n");
         for (key, (version, entry)) in &builds {
             let _ = writeln!(out, "  {}:", scalar(key));

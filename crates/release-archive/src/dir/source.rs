@@ -9,6 +9,7 @@ use walkdir::WalkDir;
 use crate::document::{self, get_text};
 use crate::fingerprint::{self, Algorithm, SourceFile};
 use crate::glob::Glob;
+use crate::manifest::ArtifactId;
 use crate::problem::{Problem, Within};
 use crate::progress::Kind;
 
@@ -31,6 +32,16 @@ pub struct Artifact {
     pub(super) pre_packaging: Option<PathBuf>,
     /// Whether it is vendored: to be found by fingerprint in an index.
     pub(super) vendored: bool,
+}
+
+impl Artifact {
+    pub(super) fn id(&self) -> ArtifactId<'_> {
+        ArtifactId {
+            kind: self.kind,
+            name: &self.name,
+            fingerprint: &self.fingerprint,
+        }
+    }
 }
 
 /// All that a release folder makes.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::ReleaseDir;
 use crate::document::scalar;
-use crate::manifest::PackageRef;
+use crate::manifest::{ArtifactId, PackageRef};
 use crate::problem::{Problem, Within};
 use crate::progress::{Kind, Progress};
 
@@ -43,23 +43,20 @@ impl ReleaseDir {
         };
         let config = self.config()?;
         for package in &packages {
+            let id = ArtifactId {
+                kind: Kind::Package,
+                name: &package.name,
+                fingerprint: &package.fingerprint,
+            };
             let archive = release
-                .archive(Kind::Package, &package.name)
-                .ok_or_else(|| {
-                    Problem::new(format!(
-                        "Expected to find '{}/{}'",
-                        package.name, package.fingerprint
-                    ))
-                })?;
-            self.finish_artifact(
-                Kind::Package,
-                &named(&package.name),
-                &package.fingerprint,
-                (&package.digest, archive),
-                &config,
-                progress,
-            )
-            .within(|| "Finalizing vendored package".to_owned())?;
+                .archive(id.kind, id.name)
+                .ok_or_else(|| id.missing())?;
+            let id = ArtifactId {
+                name: &named(id.name),
+                ..id
+            };
+            self.finish_artifact(id, (&package.digest, archive), &config, progress)
+                .within(|| "Finalizing vendored package".to_owned())?;
         }
         for package in &packages {
             self.write_lock(package, &named)
