@@ -109,13 +109,9 @@ impl ReleaseDir {
         timestamp: Option<u64>,
     ) -> Result<Version, Problem> {
         let bad = |error: domain::version::Error| Problem::new(error.to_string());
-        let development = self.development_releases.last(name)?;
-        let finished = self.finished_releases.last(name)?;
-        let last = match (development, finished) {
-            (Some(development), Some(finished)) if finished > development => finished,
-            (Some(development), _) => development,
-            (None, Some(finished)) => finished,
-            (None, None) => Version::parse("0+dev.0").map_err(bad)?,
+        let last = match self.newest(name)? {
+            Some((_, last)) => last,
+            None => Version::parse("0+dev.0").map_err(bad)?,
         };
         let next = last
             .increment_post_release()

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use domain::version::Version;
+
 use super::ReleaseDir;
+use super::index::ReleaseIndex;
 use crate::manifest::ReleaseManifest;
 use crate::parallel;
 use crate::problem::{Problem, Within};
@@ -24,29 +27,23 @@ impl ReleaseDir {
         let path = match version {
             Some(version) => self.finished_releases.manifest_path(&name, version),
             None => {
-                let development = self.development_releases.last(&name)?;
-                let finished = self.finished_releases.last(&name)?;
-                match (development, finished) {
-                    (Some(development), finished)
-                        if finished
-                            .as_ref()
-                            .is_none_or(|finished| *finished <= development) =>
-                    {
-                        self.development_releases
-                            .manifest_path(&name, development.as_str())
-                    }
-                    (_, Some(finished)) => self
-                        .finished_releases
-                        .manifest_path(&name, finished.as_str()),
-                    _ => {
-                        return Err(Problem::new(
-                            "Expected to find at least one dev or final version",
-                        ));
-                    }
-                }
+                let none = || Problem::new("Expected to find at least one dev or final version");
+                let (index, version) = self.newest(&name)?.ok_or_else(none)?;
+                index.manifest_path(&name, version.as_str())
             }
         };
         self.release_of(&path, progress)
+    }
+
+    /// The newest version of a name and the index that has it: of equal ones, the development index.
+    pub(super) fn newest(&self, name: &str) -> Result<Option<(&ReleaseIndex, Version)>, Problem> {
+        let development = self.development_releases.last(name)?;
+        let finished = self.finished_releases.last(name)?;
+        if finished > development {
+            Ok(finished.map(|version| (&self.finished_releases, version)))
+        } else {
+            Ok(development.map(|version| (&self.development_releases, version)))
+        }
     }
 
     /// The release of a manifest file; archives come from the indexes, nothing is built.
