@@ -7,18 +7,23 @@ use serde_yaml::{Mapping, Value};
 
 use crate::problem::{Problem, Within};
 
-/// Reads a file. What `read` says is put around the problem of reading it, what `parse` says around one of its content.
+/// The text of a file.
+pub(crate) fn read(path: &Path) -> Result<String, Problem> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Problem::io("open", path, &error))
+        .within(|| format!("Opening file {}", path.display()))
+}
+
+/// Reads a document. What `reading` says is put around the problem of reading its file, what `parsing` says around one
+/// of its content.
 /// Scalars are texts as they are written, see [`texts_of`].
 pub(crate) fn load(
     path: &Path,
-    read: impl FnOnce() -> String,
-    parse: impl FnOnce() -> String,
+    reading: impl FnOnce() -> String,
+    parsing: impl FnOnce() -> String,
 ) -> Result<Value, Problem> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Problem::io("open", path, &error))
-        .within(|| format!("Opening file {}", path.display()))
-        .within(read)?;
-    texts_of(&text).within(parse)
+    let text = read(path).within(reading)?;
+    texts_of(&text).within(parsing)
 }
 
 /// Parses a document whose fields are texts, as the command line does. An empty document is null.

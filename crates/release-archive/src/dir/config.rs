@@ -92,9 +92,6 @@ fn read(path: &Path) -> Result<Value, Problem> {
     if !path.exists() {
         return Ok(Value::Null);
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Problem::io("open", path, &error))
-        .within(|| format!("Opening file {}", path.display()))
-        .within(|| format!("Reading config '{}'", path.display()))?;
+    let text = document::read(path).within(|| format!("Reading config '{}'", path.display()))?;
     document::parse(&text).within(|| format!("Unmarshalling config '{}'", path.display()))
 }

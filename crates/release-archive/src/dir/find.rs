@@ -6,6 +6,7 @@ use domain::version::Version;
 
 use super::ReleaseDir;
 use super::index::ReleaseIndex;
+use crate::document;
 use crate::manifest::ReleaseManifest;
 use crate::parallel;
 use crate::problem::{Problem, Within};
@@ -48,10 +49,8 @@ impl ReleaseDir {
 
     /// The release of a manifest file; archives come from the indexes, nothing is built.
     pub fn release_of(&self, path: &Path, progress: &mut dyn Progress) -> Result<Release, Problem> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Problem::io("open", path, &error))
-            .within(|| format!("Opening file {}", path.display()))
-            .within(|| format!("Reading manifest '{}'", path.display()))?;
+        let text =
+            document::read(path).within(|| format!("Reading manifest '{}'", path.display()))?;
         let mut manifest =
             ReleaseManifest::parse(&text).within(|| "Parsing release manifest".to_owned())?;
         // compat: a release read from its manifest is written compressed.
