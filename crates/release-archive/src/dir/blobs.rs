@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use domain::{Digest, DigestAlgorithm, MultiDigest};
@@ -121,11 +122,7 @@ impl Blobs<'_> {
         safe(path).within(doing)?;
         let mut blobs = self.list().within(doing)?;
         let target = self.folder().join(path);
-        if target.is_dir() && !target.is_symlink() {
-            fs_err::remove_dir_all(&target)?;
-        } else if target.symlink_metadata().is_ok() {
-            fs_err::remove_file(&target)?;
-        }
+        remove(&target)?;
         let known = blobs.len();
         blobs.retain(|known| known.path != path);
         if blobs.len() == known {
@@ -264,6 +261,21 @@ pub(super) fn move_whole(source: NamedTempFile, target: &Path) -> Result<(), Pro
     match source.persist(target) {
         Ok(_) => Ok(()),
         Err(other_disk) => copy_whole(other_disk.file.path(), target),
+    }
+}
+
+/// Removes a file, a link or a whole folder; nothing there is fine.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let removed = fs_err::symlink_metadata(path).and_then(|found| {
+        if found.is_dir() {
+            fs_err::remove_dir_all(path)
+        } else {
+            fs_err::remove_file(path)
+        }
+    });
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starting a release folder and its jobs and packages (`docs/spec/releases-and-templates.md` §9.1).
 
 use super::ReleaseDir;
+use super::blobs;
 use super::config::Config;
 use super::git;
 use crate::problem::{Problem, Within};
@@ -89,15 +90,7 @@ impl ReleaseDir {
     /// Deletes all that was built and downloaded: `.dev_builds`, `dev_releases`, `.blobs`, `blobs`.
     pub fn reset(&self) -> Result<(), Problem> {
         for folder in [".dev_builds", "dev_releases", ".blobs", "blobs"] {
-            let path = self.root.join(folder);
-            if path.symlink_metadata().is_ok() {
-                let removed = if path.is_dir() && !path.is_symlink() {
-                    fs_err::remove_dir_all(path)
-                } else {
-                    fs_err::remove_file(path)
-                };
-                removed.within(|| format!("Removing {folder}/"))?;
-            }
+            blobs::remove(&self.root.join(folder)).within(|| format!("Removing {folder}/"))?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::ReleaseDir;
+use super::blobs::remove;
 use crate::document::scalar;
 use crate::manifest::{ArtifactId, PackageRef};
 use crate::problem::{Problem, Within};
@@ -72,9 +73,7 @@ impl ReleaseDir {
     ) -> Result<(), Problem> {
         let name = named(&package.name);
         let folder = self.root.join("packages").join(&name);
-        if folder.exists() {
-            fs_err::remove_dir_all(&folder).within(|| format!("Removing package '{name}' dir"))?;
-        }
+        remove(&folder).within(|| format!("Removing package '{name}' dir"))?;
         fs_err::create_dir_all(&folder).within(|| format!("Creating package '{name}' dir"))?;
         let mut lock = format!(
             "name: {}\nfingerprint: {}\n",
