@@ -1,7 +1,7 @@
 //! Where large things are kept: packages, job templates, compiled packages, rendered templates, logs.
 //!
-//! One trait, [`Blobstore`], over a local folder (which the director serves), a WebDAV server, S3 and Google's storage. Providers and
-//! their options are the original's, because agents get them too: `docs/spec/operations.md` §12.
+//! One trait, [`Blobstore`], over a local folder (which the director serves), a WebDAV server, S3 and Google's storage.
+//! Providers and their options are the original's, because agents get them too: `docs/spec/operations.md` §12.
 //! Guarantees: an object is there whole or not at all; what is read with an expected digest has it; an id never leads
 //! outside of the store.
 
