@@ -254,8 +254,11 @@ async fn the_reply_of_create_vm_survives_its_caller() {
     let third = script.cpi();
     assert_eq!(third.create_vm(create_vm()).await.unwrap().vm_cid, "vm-1");
     assert_eq!(lines(&script.path("runs")), 1, "it ran more than once");
+    let unsettled = third.unsettled("create_vm").await.unwrap();
+    assert_eq!(unsettled, [("agent-1".to_owned(), json!(["vm-1", {}]))]);
     // Once recorded, the same call is a new one.
     third.settle("agent-1").await;
+    assert!(third.unsettled("create_vm").await.unwrap().is_empty());
     third.create_vm(create_vm()).await.unwrap();
     assert_eq!(lines(&script.path("runs")), 2);
 }
