@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method as HttpMethod, StatusCode};
 use axum::response::{IntoResponse, Response};
 use blobstore::signed::SigningKey;
-use blobstore::{Blobstore, DavBlobstore, Error, LocalBlobstore, Method, new_id};
+use blobstore::{Blobstore, DavBlobstore, Error, GcsBlobstore, LocalBlobstore, Method, new_id};
 use domain::{BlobId, Digest, MultiDigest};
 use serde_json::json;
 
@@ -71,6 +71,29 @@ async fn a_local_folder_keeps_its_promises_and_leaves_no_half_written_file() {
         .signed_url(Method::Put, &new_id(), Duration::from_secs(1))
         .unwrap();
     assert!(url.starts_with("https://d/signed/"), "{url}");
+}
+
+#[tokio::test]
+async fn a_token_server_that_is_not_there_is_no_missing_object() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
+    let json_key = json!({
+        "client_email": "ci@example.com",
+        "private_key": pki::RsaKey::generate().unwrap().private_key().unwrap(),
+        "token_uri": format!("http://{address}/token"),
+    });
+    let options = json!({"bucket_name": "b", "json_key": json_key.to_string()});
+    let store = GcsBlobstore::new(options.as_object().unwrap()).unwrap();
+    for outcome in [
+        store.exists(&new_id()).await.map(drop),
+        store.delete(&new_id()).await,
+    ] {
+        let error = outcome.unwrap_err();
+        assert!(!error.is_not_found(), "{error}");
+        assert!(error.to_string().contains("/token refused"), "{error}");
+    }
+    server.abort();
 }
 
 type Objects = Arc<std::sync::Mutex<std::collections::BTreeMap<String, Bytes>>>;
