@@ -47,26 +47,14 @@ class TemplateEvaluationContext
   end
 
   class ActiveElseBlock
-    def initialize(context)
-      @context = context
-    end
-
-    def else
-      yield
-    end
-
-    def else_if_p(*names, &block)
-      @context.if_p(*names, &block)
-    end
+    include ElseDecides
   end
 
   class InactiveElseBlock
-    def else; end
-
-    def else_if_p(*)
-      self
-    end
+    include ElseIsSkipped
   end
+
+  include DottedNames
 
   attr_reader :name, :index, :properties, :raw_properties, :spec
 
@@ -75,7 +63,7 @@ class TemplateEvaluationContext
     @index = data['index']
     given = data['job_properties'] || merged(data['global_properties'], data['cluster_properties'])
     @raw_properties = {}
-    data['default_properties'].each { |path, default| declare(path.split('.'), given, default) }
+    data['default_properties'].each { |name, default| declare(name, given, default) }
     @properties = PropertyStruct.wrap(@raw_properties)
     @spec = PropertyStruct.wrap(data)
   end
@@ -83,7 +71,7 @@ class TemplateEvaluationContext
   def p(names, *default)
     names = Array(names)
     names.each do |name|
-      value = find(@raw_properties, name.split('.'))
+      value = lookup(@raw_properties, name)
       return value unless value.nil?
     end
     return default.first if default.size == 1
@@ -91,8 +79,8 @@ class TemplateEvaluationContext
   end
 
   def if_p(*names)
-    values = names.map { |name| find(@raw_properties, name.split('.')) }
-    return ActiveElseBlock.new(self) if values.any?(&:nil?)
+    values = values_of(@raw_properties, names)
+    return ActiveElseBlock.new(self) if values.nil?
     yield(*values)
     InactiveElseBlock.new
   end
@@ -114,17 +102,11 @@ class TemplateEvaluationContext
     end
   end
 
-  def declare(path, given, default)
-    value = find(given, path)
-    folder = path[0..-2].inject(@raw_properties) { |inner, key| inner[key] ||= {} }
-    folder[path.last] = value.nil? ? default : value
-  end
-
-  def find(values, path)
-    path.inject(values) do |inner, key|
-      return nil if inner.nil?
-      inner[key]
-    end
+  def declare(name, given, default)
+    value = lookup(given, name)
+    *folders, last = name.split('.')
+    folder = folders.inject(@raw_properties) { |inner, key| inner[key] ||= {} }
+    folder[last] = value.nil? ? default : value
   end
 end
 

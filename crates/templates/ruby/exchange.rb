@@ -12,6 +12,48 @@ REQUESTS = STDIN.dup
 STDOUT.reopen(File::NULL)
 STDIN.reopen(File::NULL)
 
+# Looking dotted names up in a nested hash.
+module DottedNames
+  private
+
+  def lookup(hash, name)
+    name.split('.').inject(hash) do |value, part|
+      return nil if value.nil?
+      value[part]
+    end
+  end
+
+  # The values of all names, or nil when one is missing.
+  def values_of(hash, names)
+    values = names.map { |name| lookup(hash, name) }
+    values.any?(&:nil?) ? nil : values
+  end
+end
+
+# What follows a condition that did not hold: the next one decides.
+module ElseDecides
+  def initialize(context)
+    @context = context
+  end
+
+  def else
+    yield
+  end
+
+  def else_if_p(*names, &block)
+    @context.if_p(*names, &block)
+  end
+end
+
+# What follows a condition that held: nothing runs.
+module ElseIsSkipped
+  def else; end
+
+  def else_if_p(*)
+    self
+  end
+end
+
 # One request after the other.
 class Worker
   def serve

@@ -124,16 +124,10 @@ module Bosh
         alias to_s inspect
       end
 
-      # Looking dotted names up in a nested hash.
       module Lookup
-        private
+        include DottedNames
 
-        def lookup(hash, name)
-          name.split('.').inject(hash) do |value, part|
-            return nil if value.nil?
-            value[part]
-          end
-        end
+        private
 
         def value_of(hash, arguments)
           names = Array(arguments.first)
@@ -143,12 +137,6 @@ module Bosh
           end
           return arguments[1] if arguments.length == 2
           raise UnknownProperty.new(names)
-        end
-
-        # The values of all names, or nil when one is missing.
-        def values_of(hash, names)
-          values = names.map { |name| lookup(hash, name) }
-          values.any?(&:nil?) ? nil : values
         end
       end
 
@@ -210,35 +198,19 @@ module Bosh
           EvaluationLink.new(data, @encoder)
         end
 
-        # The condition before did not hold: the next one decides.
         class ActiveElseBlock
-          def initialize(context)
-            @context = context
-          end
-
-          def else
-            yield
-          end
-
-          def else_if_p(*names, &block)
-            @context.if_p(*names, &block)
-          end
+          include ElseDecides
 
           def else_if_link(name, &block)
             @context.if_link(name, &block)
           end
         end
 
-        # The condition before held: nothing after it runs.
         class InactiveElseBlock
-          def else; end
-
-          def else_if_p(*)
-            InactiveElseBlock.new
-          end
+          include ElseIsSkipped
 
           def else_if_link(*)
-            InactiveElseBlock.new
+            self
           end
         end
       end
