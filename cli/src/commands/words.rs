@@ -158,8 +158,9 @@ impl<'w> Reader<'_, 'w> {
                 let Some(word) = self.pop().filter(|_| may_take) else {
                     return mistake(format!("expected argument for flag `{name}'"));
                 };
+                let digits = word.strip_prefix('-').unwrap_or_default();
                 let negative = super::types::is_signed(flag)
-                    && word[1..].starts_with(|digit: char| digit.is_ascii_digit());
+                    && digits.starts_with(|digit: char| digit.is_ascii_digit());
                 if is_option(word) && !negative {
                     return mistake(format!(
                         "expected argument for flag `{name}', but got option `{word}'"
