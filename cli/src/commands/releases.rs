@@ -3,7 +3,7 @@
 use super::slugs::{
     NameVersion, ReleaseOrSeries, operating_system, output_file, release, stemcell,
 };
-use super::types::{existing_file, version};
+use super::types::existing_file;
 use clap::Args;
 use domain::version::Version;
 use std::path::PathBuf;
@@ -25,8 +25,8 @@ pub struct UploadStemcellArgs {
     )]
     pub name: String,
     /// Version, to skip the upload of a known one
-    #[arg(long, value_name = "VERSION", value_parser = version)]
-    pub version: Option<String>,
+    #[arg(long, value_name = "VERSION", value_parser = Version::parse)]
+    pub version: Option<Version>,
     /// Digest of a remote stemcell
     #[arg(long, value_name = "DIGEST")]
     pub sha1: Option<String>,

@@ -3,7 +3,6 @@
 
 use super::slugs::BadArgument;
 use clap::{Arg, Command};
-use std::path::Path;
 use std::time::Duration;
 
 /// The original's name of a flag's type, as it stands in `(expected …)`.
@@ -147,18 +146,12 @@ pub fn existing_file(text: &str) -> Result<String, BadArgument> {
     };
     match opened {
         Ok(()) => Ok(text.to_owned()),
-        Err(error) => Err(unreadable(&path, &error)),
+        Err(error) => Err(BadArgument::new(format!(
+            "Opening file {}:\n  {}",
+            path.display(),
+            release_archive::Problem::io("open", &path, &error)
+        ))),
     }
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> BadArgument {
-    let path = path.display();
-    let why = match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    };
-    BadArgument::new(format!("Opening file {path}:\n  open {path}: {why}"))
 }
 
 /// A CA certificate: the path of a file, or the text itself.
@@ -170,19 +163,6 @@ pub fn ca_cert(text: &str) -> Result<String, BadArgument> {
         return Ok(text.to_owned());
     }
     existing_file(text)
-}
-
-/// A release's or stemcell's version.
-pub fn version(text: &str) -> Result<String, BadArgument> {
-    if text.is_empty() {
-        return Err(BadArgument::new("Expected version to be non-empty string"));
-    }
-    if domain::version::Version::parse(text).is_err() {
-        return Err(BadArgument::new(format!(
-            "Expected version '{text}' to match version format"
-        )));
-    }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]

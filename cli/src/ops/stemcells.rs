@@ -42,7 +42,8 @@ pub async fn upload(session: &Session, args: UploadStemcellArgs) -> Result<()> {
     let remote = args.url.starts_with("http://") || args.url.starts_with("https://");
     let path = args.url.strip_prefix("file://").unwrap_or(&args.url);
     let (name, version) = if remote {
-        (args.name, args.version.unwrap_or_default())
+        let version = args.version.as_ref().map(ToString::to_string);
+        (args.name, version.unwrap_or_default())
     } else {
         let manifest = read_manifest(Path::new(path)).within(|| "Retrieving stemcell info")?;
         (manifest.text("name"), manifest.text("version"))
