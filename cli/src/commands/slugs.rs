@@ -1,9 +1,10 @@
 //! Arguments with a shape of their own (spec cli §10). Each is parsed by clap through `FromStr`, with the
 //! original's message for a bad one.
 
+use crate::config;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// A bad argument, in the original's words.
@@ -185,27 +186,13 @@ pub fn operating_system(text: &str) -> Result<NameVersion, BadArgument> {
 pub fn output_file(text: &str) -> Result<PathBuf, BadArgument> {
     // compat: nothing is the current folder.
     let text = if text.is_empty() { "." } else { text };
-    let path = crate::config::expand(text)
-        .and_then(|path| Ok(clean(&std::path::absolute(path)?)))
+    let path = config::expand(text)
+        .and_then(|path| Ok(config::clean(&std::path::absolute(path)?)))
         .or_else(|error| bad(format!("Checking file path: {}", error.flat())))?;
     if path.is_dir() {
         return bad("Path must not be directory".to_owned());
     }
     Ok(path)
-}
-
-/// The path without `..`, by its text alone.
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            part => clean.push(part),
-        }
-    }
-    clean
 }
 
 /// A release in all versions or in one.

@@ -5,7 +5,7 @@ mod file;
 mod variables;
 
 pub use file::{Config, Environment};
-pub use variables::{Paths, boolean, expand, given, home, optional, proxy};
+pub use variables::{Paths, boolean, clean, expand, given, home, optional, proxy};
 
 use crate::commands::Globals;
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! Environment variables and the paths that hang on them.
 
 use crate::error::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A variable that is set and not empty.
 pub fn optional(name: &str) -> Option<String> {
@@ -40,6 +40,20 @@ pub fn expand(path: &str) -> Result<PathBuf> {
         Some(rest) => Ok(home()?.join(rest)),
         None => Ok(PathBuf::from(path)),
     }
+}
+
+/// The path without `..`, by its text alone.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            part => clean.push(part),
+        }
+    }
+    clean
 }
 
 /// The proxy for director and ssh connections.

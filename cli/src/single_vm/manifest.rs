@@ -2,6 +2,7 @@
 //! The third is `deployment`.
 
 use super::read::{all, get, is_blank, is_url, list, object, text};
+use crate::config;
 use crate::error::{Error, Result, Within};
 use manifest::yaml::Value;
 use serde_json::{Map, Value as Json};
@@ -215,24 +216,12 @@ fn is_pem(text: &str) -> bool {
 /// A path or `file://` URL relative to the manifest, made absolute; everything else as it is.
 pub fn absolute(manifest: &Path, url: &str) -> String {
     let folder = manifest.parent().unwrap_or(Path::new("/"));
-    let clean = |path: &str| {
-        let mut parts = std::path::PathBuf::new();
-        for part in folder.join(path).components() {
-            match part {
-                std::path::Component::ParentDir => {
-                    parts.pop();
-                }
-                std::path::Component::CurDir => {}
-                part => parts.push(part),
-            }
-        }
-        parts.display().to_string()
-    };
+    let clean = |path: &str| config::clean(&folder.join(path)).display().to_string();
     if url.starts_with("http") || url.starts_with('/') || url.starts_with("file://~") {
         return url.to_owned();
     }
     if url.starts_with('~') {
-        return crate::config::expand(url)
+        return config::expand(url)
             .map_or_else(|_| url.to_owned(), |path| path.display().to_string());
     }
     match url.strip_prefix("file://") {
