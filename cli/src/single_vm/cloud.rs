@@ -55,7 +55,9 @@ impl Cloud {
         let mut config = ExternalCpiConfig::new(&installed.executable, calls, director_id);
         config.preferred_api_version = API_VERSION;
         // compat: CPIs of the original may read the operator's credentials and proxies.
-        config.env = std::env::vars().collect();
+        config.env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
         for (name, folder) in [
             ("BOSH_PACKAGES_DIR", target.packages()),
             ("BOSH_JOBS_DIR", &target.jobs()),
