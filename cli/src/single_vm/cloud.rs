@@ -3,11 +3,12 @@
 
 use super::archives::Stemcell;
 use super::install::{Installed, Target};
+use super::stage::Outcome;
 use super::state::{DiskRecord, State, StemcellRecord};
 use crate::error::{Error, Result, Within};
 use cpi::{
     AttachDisk, CallLog, Cpi, CreateDisk, CreateStemcell, CreateVm, DeleteVm, DetachDisk,
-    ExternalCpi, ExternalCpiConfig, Fault, Metadata,
+    ExternalCpi, ExternalCpiConfig, Fault, FaultKind, Metadata,
 };
 use domain::{AgentId, DiskCid, StemcellCid, VmCid};
 use serde_json::{Map, Value, json};
@@ -28,6 +29,16 @@ pub struct Cloud {
 pub enum Deleted {
     Yes,
     WasGone,
+}
+
+impl Deleted {
+    /// What becomes of the step; `reason` is why there was nothing to do.
+    pub fn outcome(self, reason: &str) -> Outcome<()> {
+        match self {
+            Deleted::Yes => Outcome::Done(()),
+            Deleted::WasGone => Outcome::Skipped((), reason.to_owned()),
+        }
+    }
 }
 
 /// Calls go to the CLI's own log, without secrets.
@@ -140,7 +151,8 @@ impl Cloud {
     ) -> Result<Deleted> {
         let cid = StemcellCid::new(&record.cid);
         let deleted = self.cpi.delete_stemcell(&cid).await;
-        let deleted = gone(deleted, "delete_stemcell", "StemcellNotFound")
+        let not_found = FaultKind::Unknown("Bosh::Clouds::StemcellNotFound".to_owned());
+        let deleted = gone(deleted, "delete_stemcell", &not_found)
             .within(|| "Deleting stemcell from cloud")?;
         state.stemcell_gone(record)?;
         Ok(deleted)
@@ -186,7 +198,8 @@ impl Cloud {
             vm_cid: VmCid::new(cid),
             stemcell_api_version: Some(self.stemcell_api_version),
         };
-        let deleted = gone(self.cpi.delete_vm(request).await, "delete_vm", "VMNotFound")
+        let deleted = self.cpi.delete_vm(request).await;
+        let deleted = gone(deleted, "delete_vm", &FaultKind::VmNotFound)
             .within(|| "Deleting vm in the cloud")?;
         state.vm_gone()?;
         Ok(deleted)
@@ -268,23 +281,20 @@ impl Cloud {
 
     pub async fn delete_disk(&self, record: &DiskRecord, state: &mut State) -> Result<Deleted> {
         let deleted = self.cpi.delete_disk(&DiskCid::new(&record.cid)).await;
-        let deleted =
-            gone(deleted, "delete_disk", "DiskNotFound").within(|| "Deleting disk in the cloud")?;
+        let deleted = gone(deleted, "delete_disk", &FaultKind::DiskNotFound)
+            .within(|| "Deleting disk in the cloud")?;
         state.disk_gone(record)?;
         Ok(deleted)
     }
 }
 
 /// A deletion of something that is not there has succeeded.
-fn gone(outcome: Result<(), cpi::Error>, method: &str, not_found: &str) -> Result<Deleted> {
-    let Err(error) = outcome else {
-        return Ok(Deleted::Yes);
-    };
-    let kind = error.kind().map(|kind| kind.wire_name().to_owned());
-    if kind.is_some_and(|kind| kind == format!("Bosh::Clouds::{not_found}")) {
-        return Ok(Deleted::WasGone);
+fn gone(outcome: Result<(), cpi::Error>, method: &str, not_found: &FaultKind) -> Result<Deleted> {
+    match outcome {
+        Ok(()) => Ok(Deleted::Yes),
+        Err(error) if error.kind() == Some(not_found) => Ok(Deleted::WasGone),
+        Err(error) => Err(told(method, error)),
     }
-    Err(told(method, error))
 }
 
 /// compat: an answer's error is shown as it came.

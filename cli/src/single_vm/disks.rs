@@ -2,12 +2,12 @@
 //! (spec cli §17.3).
 
 use super::agent::{Agent, READY};
-use super::cloud::{Cloud, Deleted};
+use super::cloud::Cloud;
 use super::deployment::{Deployment, DiskPool};
 use super::instance::now;
 use super::read::sorted;
-use super::stage::{Outcome, Stage};
-use super::state::{DiskRecord, State, StemcellRecord};
+use super::stage::Stage;
+use super::state::{DiskRecord, State};
 use crate::error::{Result, Within};
 use serde_json::{Map, Value};
 
@@ -149,7 +149,10 @@ async fn migrate(
 pub async fn delete_unused(cloud: &Cloud, state: &mut State, stage: &mut Stage) -> Result<()> {
     for disk in state.unused_disks() {
         let step = format!("Deleting unused disk '{}'", disk.cid);
-        let delete = deleted(cloud.delete_disk(&disk, state), "Disk Not Found");
+        let delete = async {
+            let deleted = cloud.delete_disk(&disk, state).await?;
+            Ok(deleted.outcome("Disk Not Found"))
+        };
         stage.step_or_skip(step, delete).await?;
     }
     Ok(())
@@ -161,26 +164,9 @@ pub async fn delete_current(cloud: &Cloud, state: &mut State, stage: &mut Stage)
         return Ok(());
     };
     let step = format!("Deleting disk '{}'", disk.cid);
-    let delete = deleted(cloud.delete_disk(&disk, state), "Disk not found");
+    let delete = async {
+        let deleted = cloud.delete_disk(&disk, state).await?;
+        Ok(deleted.outcome("Disk not found"))
+    };
     stage.step_or_skip(step, delete).await
-}
-
-/// Deletes a stemcell; `what` it is called.
-pub async fn delete_stemcell(
-    cloud: &Cloud,
-    record: &StemcellRecord,
-    what: &str,
-    state: &mut State,
-    stage: &mut Stage,
-) -> Result<()> {
-    let step = format!("Deleting {what} '{}'", record.cid);
-    let delete = deleted(cloud.delete_stemcell(record, state), "Stemcell not found");
-    stage.step_or_skip(step, delete).await
-}
-
-async fn deleted(work: impl Future<Output = Result<Deleted>>, reason: &str) -> Result<Outcome<()>> {
-    Ok(match work.await? {
-        Deleted::Yes => Outcome::Done(()),
-        Deleted::WasGone => Outcome::Skipped((), reason.to_owned()),
-    })
 }

@@ -1,7 +1,7 @@
 //! The one instance: stopped, deleted, made, updated, started, in the original's steps (spec cli §17.3).
 
 use super::agent::{Agent, REACHABLE, READY};
-use super::cloud::{Cloud, Deleted};
+use super::cloud::Cloud;
 use super::deployment::{Deployment, WatchTime};
 use super::disks;
 use super::releases::{Package, Releases};
@@ -144,10 +144,8 @@ pub async fn delete_current(
     }
     // A VM that is gone is deleted too: the CPI may hold more of it.
     let delete = async {
-        Ok(match cloud.delete_vm(&vm, state).await? {
-            Deleted::Yes => Outcome::Done(()),
-            Deleted::WasGone => Outcome::Skipped((), "VM not found".to_owned()),
-        })
+        let deleted = cloud.delete_vm(&vm, state).await?;
+        Ok(deleted.outcome("VM not found"))
     };
     stage
         .step_or_skip(format!("Deleting VM '{vm}'"), delete)

@@ -43,7 +43,7 @@ use manifest::{Installation, ReleaseRef};
 use releases::Releases;
 use sha2::{Digest as _, Sha512};
 use stage::{Outcome, Stage};
-use state::State;
+use state::{State, StemcellRecord};
 use std::path::{Path, PathBuf};
 
 /// What all four commands are given. The flags' files are read already.
@@ -278,7 +278,7 @@ async fn upload(
     stemcell: &Stemcell,
     state: &mut State,
     stage: &mut Stage,
-) -> Result<state::StemcellRecord> {
+) -> Result<StemcellRecord> {
     let (name, version) = (&stemcell.name, &stemcell.version);
     let upload = async {
         if let Some(known) = state.stemcell(name, version) {
@@ -292,13 +292,29 @@ async fn upload(
     stage.step_or_skip(step, upload).await
 }
 
+/// Deletes a stemcell; `what` it is called.
+async fn delete_stemcell(
+    cloud: &Cloud,
+    record: &StemcellRecord,
+    what: &str,
+    state: &mut State,
+    stage: &mut Stage,
+) -> Result<()> {
+    let delete = async {
+        let deleted = cloud.delete_stemcell(record, state).await?;
+        Ok(deleted.outcome("Stemcell not found"))
+    };
+    let step = format!("Deleting {what} '{}'", record.cid);
+    stage.step_or_skip(step, delete).await
+}
+
 async fn delete_unused_stemcells(
     cloud: &Cloud,
     state: &mut State,
     stage: &mut Stage,
 ) -> Result<()> {
     for record in state.unused_stemcells() {
-        disks::delete_stemcell(cloud, &record, "unused stemcell", state, stage).await?;
+        delete_stemcell(cloud, &record, "unused stemcell", state, stage).await?;
     }
     Ok(())
 }
@@ -365,8 +381,7 @@ pub async fn delete(options: Options) -> Result<()> {
                 instance::delete_current(&cloud, &agent, run.skip_drain, &mut state, stage).await?;
                 disks::delete_current(&cloud, &mut state, stage).await?;
                 if let Some(stemcell) = stemcell {
-                    disks::delete_stemcell(&cloud, &stemcell, "stemcell", &mut state, stage)
-                        .await?;
+                    delete_stemcell(&cloud, &stemcell, "stemcell", &mut state, stage).await?;
                 }
                 Ok(())
             })
