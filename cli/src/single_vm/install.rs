@@ -159,7 +159,7 @@ async fn install_in(
     let jobs = releases
         .jobs(&installation.jobs)
         .within(|| "Resolving jobs from manifest")?;
-    let packages = releases.packages(&installation.jobs)?;
+    let packages = releases.packages(&jobs)?;
     for package in &packages {
         let step = format!(
             "Compiling package '{}/{}'",
@@ -256,7 +256,8 @@ async fn compile_into(
         }
     }
     let source = tempfile::tempdir_in(target.tmp())?;
-    tarball::unpack(std::fs::File::open(&package.archive)?, source.path())?;
+    let packed = fs_err::File::open(&package.archive)?;
+    tarball::unpack(packed.into_file(), source.path())?;
     if !source.path().join("packaging").is_file() {
         return Err(Error::message(format!(
             "Packaging script for package '{}' not found",

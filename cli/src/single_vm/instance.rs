@@ -4,7 +4,7 @@ use super::agent::{Agent, REACHABLE, READY};
 use super::cloud::Cloud;
 use super::deployment::{Deployment, WatchTime};
 use super::disks;
-use super::releases::{Package, Releases};
+use super::releases::{Job, Package, Releases};
 use super::render::{self, Knowledge};
 use super::stage::{Outcome, Stage};
 use super::state::{State, StemcellRecord};
@@ -302,7 +302,7 @@ impl Plan<'_> {
             .await
             .within(|| format!("Rendering job templates for instance '{}'", jobs.instance))
             .within(building)?;
-        let packages = self.compile(stage).await;
+        let packages = self.compile(&to_render, stage).await;
         let packages = packages
             .within(|| {
                 format!(
@@ -341,8 +341,8 @@ impl Plan<'_> {
     }
 
     /// Compiles what the jobs need on the VM; the spec's `packages`.
-    async fn compile(&self, stage: &mut Stage) -> Result<Value> {
-        let packages = self.releases.packages(&self.deployment.group()?.jobs)?;
+    async fn compile(&self, jobs: &[Job], stage: &mut Stage) -> Result<Value> {
+        let packages = self.releases.packages(jobs)?;
         let mut done: BTreeMap<String, Dependency> = BTreeMap::new();
         for package in &packages {
             let step = format!(

@@ -17,6 +17,7 @@ pub struct Unpacked(Release);
 /// A job with its templates.
 pub struct Job {
     pub name: String,
+    pub release: String,
     pub fingerprint: String,
     pub archive: JobArchive,
 }
@@ -88,20 +89,22 @@ impl Releases {
             .within(resolving)?;
         Ok(Job {
             name: name.clone(),
+            release: release.name().to_owned(),
             fingerprint: listed.fingerprint.clone(),
             archive,
         })
     }
 
-    /// All packages that the jobs need, those that others need first.
-    pub fn packages(&self, jobs: &[JobRef]) -> Result<Vec<Package>> {
+    /// All packages that the jobs need, those that others need first. What a job needs is in its own spec: the manifest
+    /// of a release need not list it.
+    pub fn packages(&self, jobs: &[Job]) -> Result<Vec<Package>> {
         let mut ordered = Vec::new();
         for job in jobs {
             let Some(release) = self.find(&job.release) else {
                 continue;
             };
-            for name in release.packages_of(&job.name)? {
-                release.visit(&name, &mut ordered, &mut BTreeSet::new())?;
+            for name in &job.archive.spec.packages {
+                release.visit(name, &mut ordered, &mut BTreeSet::new())?;
             }
         }
         Ok(ordered)
@@ -115,19 +118,6 @@ impl Unpacked {
 
     pub fn job(&self, name: &str) -> Option<&release_archive::manifest::JobRef> {
         self.0.manifest.jobs.iter().find(|job| job.name == name)
-    }
-
-    /// What the job's own spec needs: the manifest of a release need not list it.
-    fn packages_of(&self, job: &str) -> Result<Vec<String>> {
-        let Some(listed) = self.job(job) else {
-            return Ok(Vec::new());
-        };
-        let Some(path) = self.0.archive(Kind::Job, job) else {
-            return Ok(listed.packages.clone());
-        };
-        let archive = JobArchive::read(job, &listed.fingerprint, fs_err::File::open(path)?)
-            .map_err(|error| Error::from_chain(&error))?;
-        Ok(archive.spec.packages)
     }
 
     /// Puts a package behind what it needs. `above` are those that need it.
