@@ -37,11 +37,11 @@ use agent::Agent;
 use archives::{Downloads, Stemcell};
 use cloud::Cloud;
 use deployment::Deployment;
+use domain::{Digest, DigestAlgorithm};
 use install::Target;
 use instance::{Jobs, Plan, UNKNOWN};
 use manifest::{Installation, ReleaseRef};
 use releases::Releases;
-use sha2::{Digest as _, Sha512};
 use stage::{Outcome, Stage};
 use state::{State, StemcellRecord};
 use std::path::{Path, PathBuf};
@@ -84,7 +84,11 @@ impl Manifest {
             .within(|| "Evaluating manifest")
             .within(|| format!("Parsing release set manifest '{}'", path.display()))?;
         // compat: over the text that the original's writer gives.
-        let sha = hex(&Sha512::digest(yaml::to_cli_string(&document)));
+        let text = yaml::to_cli_string(&document);
+        let sha = Digest::of_reader(DigestAlgorithm::Sha512, text.as_bytes())
+            .map_err(|error| Error::from_chain(&error))?
+            .hex()
+            .to_owned();
         let releases = manifest::releases(path, &document)?;
         let installation = manifest::installation(path, &document, &releases)?;
         Ok(Manifest {
@@ -94,10 +98,6 @@ impl Manifest {
             installation,
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One run of a command.
@@ -337,10 +337,10 @@ async fn clean_up(
 /// Deletes the VM with its disks and stemcells, and what is on this machine.
 pub async fn delete(options: Options) -> Result<()> {
     let (run, state_path, text, variables) = begin(options);
-    let Some((mut state, target)) = existing(&run, &state_path, true)? else {
+    let Some(mut state) = existing(&run, &state_path)? else {
         return Ok(());
     };
-    let Some(target) = target else { return Ok(()) };
+    let target = run.target(&mut state)?;
     let mut stage = Stage::new(&run.ui);
     let (manifest, releases) = stage
         .group("validating", async |stage| {
@@ -404,15 +404,13 @@ pub async fn delete(options: Options) -> Result<()> {
     clean_up(deleted, &installed, &target, &mut stage).await
 }
 
-/// The state that is there; none is told. `target`: whether a CPI will be installed.
-fn existing(run: &Run, path: &Path, target: bool) -> Result<Option<(State, Option<Target>)>> {
+/// The state that is there; none is told.
+fn existing(run: &Run, path: &Path) -> Result<Option<State>> {
     if !path.exists() {
         run.ui.begin_line("No deployment state file found.\n");
         return Ok(None);
     }
-    let mut state = State::load(path)?;
-    let target = target.then(|| run.target(&mut state)).transpose()?;
-    Ok(Some((state, target)))
+    State::load(path).map(Some)
 }
 
 /// Stops the jobs; the VM stays.
@@ -447,7 +445,7 @@ async fn with_jobs(
     work: impl AsyncFnOnce(&Jobs<'_>, deployment::WatchTime, &mut Stage) -> Result<()>,
 ) -> Result<()> {
     let (run, state_path, text, variables) = begin(options);
-    let Some((state, _)) = existing(&run, &state_path, false)? else {
+    let Some(state) = existing(&run, &state_path)? else {
         return Ok(());
     };
     let mut stage = Stage::new(&run.ui);
