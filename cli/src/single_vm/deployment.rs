@@ -2,10 +2,12 @@
 
 use super::manifest::{Archive, JobRef, absolute};
 use super::read::{get, integer, list, object, optional_object, text, texts};
-use super::validation::Range;
+use super::validation::cidr;
 use crate::error::{Error, Result, Within};
+use manifest::documents::IpBlock;
 use manifest::yaml::Value;
 use serde_json::{Map, Value as Json, json};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -235,13 +237,13 @@ impl Network {
         interface.insert("type".into(), self.kind.clone().into());
         match (self.kind.as_str(), self.subnets.first()) {
             ("manual", Some(subnet)) => {
-                let range = Range::parse(&subnet.range)
+                let range = cidr(&subnet.range)
                     .ok_or_else(|| Error::message("Failed to parse subnet range"))?;
                 interface.insert("gateway".into(), subnet.gateway.clone().into());
                 if !subnet.dns.is_empty() {
                     interface.insert("dns".into(), json!(subnet.dns));
                 }
-                interface.insert("netmask".into(), range.netmask().into());
+                interface.insert("netmask".into(), netmask(range).into());
                 interface.insert("cloud_properties".into(), json!(subnet.cloud_properties));
             }
             _ => {
@@ -258,6 +260,17 @@ impl Network {
             interface.insert("default".into(), json!(wanted.defaults));
         }
         Ok(interface)
+    }
+}
+
+/// Dotted, or eight groups.
+fn netmask(range: IpBlock) -> String {
+    match range.netmask() {
+        IpAddr::V4(mask) => mask.to_string(),
+        IpAddr::V6(mask) => mask
+            .segments()
+            .map(|segment| format!("{segment:04x}"))
+            .join(":"),
     }
 }
 

@@ -5,6 +5,7 @@ use super::manifest::{ReleaseRef, archive_problems};
 use super::read::{all, is_blank};
 use super::releases::Releases;
 use crate::error::{Result, Within};
+use manifest::documents::IpBlock;
 use std::net::IpAddr;
 
 impl Deployment {
@@ -120,7 +121,7 @@ impl Deployment {
                 let mut subnets = network.subnets.iter();
                 network.kind != "manual"
                     || subnets.any(|subnet| {
-                        Range::parse(&subnet.range).is_some_and(|range| range.contains(address))
+                        cidr(&subnet.range).is_some_and(|range| range.contains(address))
                     })
             });
             if !inside {
@@ -191,7 +192,7 @@ fn network_problems(i: usize, network: &Network, problems: &mut Vec<String>) {
         problems.push(format!("{at}.subnets must be of size 1"));
         return;
     };
-    let range = Range::parse(&subnet.range);
+    let range = cidr(&subnet.range);
     if is_blank(&subnet.range) {
         problems.push(format!("{at}.subnets[0].range must be provided"));
     } else if range.is_none() {
@@ -212,88 +213,22 @@ fn network_problems(i: usize, network: &Network, problems: &mut Vec<String>) {
             "subnet gateway '{text}' must be within the specified range '{range}'"
         ));
     }
-    if gateway.is_some_and(|gateway| number(gateway) == range.first) {
+    if gateway == Some(range.first()) {
         problems.push(format!(
             "subnet gateway can't be the network address '{text}'"
         ));
     }
-    if gateway.is_some_and(|gateway| number(gateway) == range.last()) {
+    if gateway == Some(range.last()) {
         problems.push(format!(
             "subnet gateway can't be the broadcast address '{text}'"
         ));
     }
 }
 
-/// A network in CIDR notation.
-#[derive(Debug, Clone, Copy)]
-pub struct Range {
-    v4: bool,
-    first: u128,
-    prefix: u32,
-}
-
-fn number(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(ip) => u32::from(ip).into(),
-        IpAddr::V6(ip) => ip.into(),
-    }
-}
-
-impl Range {
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = text.split_once('/')?;
-        let (address, prefix) = (address.parse::<IpAddr>().ok()?, prefix.parse::<u32>().ok()?);
-        let mut range = Range {
-            v4: address.is_ipv4(),
-            first: 0,
-            prefix,
-        };
-        (prefix <= range.bits()).then(|| {
-            range.first = number(address) & !range.hosts();
-            range
-        })
-    }
-
-    fn bits(self) -> u32 {
-        if self.v4 { 32 } else { 128 }
-    }
-
-    fn hosts(self) -> u128 {
-        let bits = self.bits() - self.prefix;
-        u128::MAX.checked_shr(128 - bits).unwrap_or(0)
-    }
-
-    fn last(self) -> u128 {
-        self.first | self.hosts()
-    }
-
-    fn ip(self, number: u128) -> IpAddr {
-        match u32::try_from(number) {
-            Ok(number) if self.v4 => IpAddr::V4(number.into()),
-            _ => IpAddr::V6(number.into()),
-        }
-    }
-
-    pub fn contains(self, ip: IpAddr) -> bool {
-        ip.is_ipv4() == self.v4 && number(ip) & !self.hosts() == self.first
-    }
-
-    /// Dotted, or eight groups.
-    pub fn netmask(self) -> String {
-        let all = if self.v4 { u32::MAX.into() } else { u128::MAX };
-        let mask = all & !self.hosts();
-        match self.ip(mask) {
-            IpAddr::V4(mask) => mask.to_string(),
-            IpAddr::V6(mask) => mask
-                .segments()
-                .map(|segment| format!("{segment:04x}"))
-                .join(":"),
-        }
-    }
-}
-
-impl std::fmt::Display for Range {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.ip(self.first), self.prefix)
-    }
+/// Reads CIDR notation; single addresses and netmasks, which are blocks elsewhere, are none here.
+pub fn cidr(text: &str) -> Option<IpBlock> {
+    let (address, prefix) = text.split_once('/')?;
+    address.parse::<IpAddr>().ok()?;
+    prefix.parse::<u8>().ok()?;
+    IpBlock::parse(text)
 }
