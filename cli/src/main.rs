@@ -12,6 +12,7 @@ mod interpolate;
 mod interrupt;
 mod ops;
 mod single_vm;
+mod stemcell;
 mod ui;
 mod yaml;
 

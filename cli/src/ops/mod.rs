@@ -28,7 +28,6 @@ mod session;
 mod single_vm;
 mod ssh;
 mod state;
-mod stemcell_manifest;
 mod stemcells;
 mod tasks;
 mod template;

@@ -1,9 +1,9 @@
 //! Stemcells (spec cli §11).
 
-use super::stemcell_manifest::StemcellManifest;
 use super::{Context, Session};
 use crate::commands::{DeleteStemcellArgs, InspectLocalStemcellArgs, UploadStemcellArgs};
 use crate::error::{Error, Result, Within};
+use crate::stemcell::StemcellManifest;
 use crate::ui::{Sort, Table, TransferBar, Value};
 use flate2::read::GzDecoder;
 use release_archive::Problem;

@@ -1,8 +1,10 @@
 //! Fetching releases and stemcells: files where they are, others into `~/.bosh/downloads` once (spec cli §17.1).
 
 use super::manifest::Archive;
+use super::read::object;
 use super::stage::{Outcome, Stage};
 use crate::error::{Error, Result, Within};
+use crate::stemcell;
 use domain::{Digest, MultiDigest};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -115,35 +117,15 @@ pub struct Stemcell {
 impl Stemcell {
     /// Unpacks below `temporary`.
     pub fn unpack(tarball: &Path, temporary: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("stemcell-manager")
-            .tempdir_in(temporary)?;
-        let read = || -> Result<Self> {
-            let file = std::fs::File::open(tarball)
-                .map_err(|error| Error::message(format!("open {}: {error}", tarball.display())))?;
-            release_archive::tarball::unpack(file, folder.path())?;
-            let path = folder.path().join("stemcell.MF");
-            let text = fs_err::read_to_string(&path)
-                .within(|| format!("Reading stemcell manifest '{}'", path.display()))?;
-            let document = manifest::yaml::parse(&text, manifest::yaml::Dialect::Cli)
-                .map_err(|error| Error::from_chain(&error))
-                .within(|| "Parsing stemcell manifest")?;
-            let field = |key: &str| super::read::text(&document, key);
-            Ok(Stemcell {
-                name: field("name"),
-                version: field("version"),
-                api_version: field("api_version").parse().unwrap_or(0),
-                cloud_properties: super::read::object(
-                    &document,
-                    "cloud_properties",
-                    "stemcell.MF",
-                )?
-                .into(),
-                folder: tempfile::tempdir_in(temporary)?,
-            })
-        };
-        let read = read().within(|| format!("Extracting stemcell from '{}'", tarball.display()))?;
-        Ok(Stemcell { folder, ..read })
+        let (folder, manifest) = stemcell::unpack(tarball, temporary)?;
+        let properties = object(&manifest.document(), "cloud_properties", stemcell::MANIFEST)?;
+        Ok(Stemcell {
+            name: manifest.text("name"),
+            version: manifest.text("version"),
+            api_version: manifest.text("api_version").parse().unwrap_or(0),
+            cloud_properties: properties.into(),
+            folder,
+        })
     }
 
     pub fn image(&self) -> PathBuf {

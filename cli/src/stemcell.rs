@@ -1,7 +1,29 @@
-//! `stemcell.MF` as the CLI reads and writes it (spec stemcell §2, cli §11).
+//! Stemcells as files: unpacked, and `stemcell.MF` as the CLI reads and writes it (spec stemcell §2, cli §11).
 
 use crate::error::{Error, Result, Within};
 use manifest::yaml::{self, Dialect, Mapping, Value};
+use release_archive::{Problem, tarball};
+use std::path::Path;
+use tempfile::TempDir;
+
+pub const MANIFEST: &str = "stemcell.MF";
+
+/// Unpacks a stemcell below `temporary`; its files are gone with the folder.
+pub fn unpack(path: &Path, temporary: &Path) -> Result<(TempDir, StemcellManifest)> {
+    let folder = tempfile::Builder::new()
+        .prefix("stemcell-manager")
+        .tempdir_in(temporary)?;
+    let extracting = || format!("Extracting stemcell from '{}'", path.display());
+    let file = std::fs::File::open(path)
+        .map_err(|error| Problem::io("lstat", path, &error))
+        .within(|| "Resolving tarball path")
+        .within(extracting)?;
+    tarball::unpack(file, folder.path()).within(extracting)?;
+    let manifest = folder.path().join(MANIFEST);
+    let text = fs_err::read_to_string(&manifest)
+        .within(|| format!("Reading stemcell manifest '{}'", manifest.display()))?;
+    Ok((folder, StemcellManifest::parse(&text)?))
+}
 
 /// The manifest of a stemcell.
 pub struct StemcellManifest {
@@ -50,6 +72,11 @@ impl StemcellManifest {
             .and_then(yaml::scalar_text)
             .filter(|text| !text.is_empty())
             .unwrap_or_else(|| default.to_owned())
+    }
+
+    /// All fields.
+    pub fn document(&self) -> Value {
+        self.fields.clone().into()
     }
 
     pub fn set(&mut self, key: &str, value: String) {
