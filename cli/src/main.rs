@@ -10,6 +10,7 @@ mod error;
 mod explain;
 mod interpolate;
 mod interrupt;
+mod json;
 mod ops;
 mod single_vm;
 mod stemcell;

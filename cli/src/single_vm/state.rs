@@ -3,6 +3,7 @@
 
 use super::read::sorted;
 use crate::error::{Error, Result, Within};
+use crate::json;
 use durable::Mode;
 use manifest::yaml;
 use serde::{Deserialize, Serialize};
@@ -131,16 +132,7 @@ impl State {
                 disk.cloud_properties = map;
             }
         }
-        let mut text = Vec::new();
-        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-        let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-        data.serialize(&mut serializer)
-            .map_err(|error| Error::message(error.to_string()))?;
-        // compat: these stand in strings only, and are written as the original's JSON writer does.
-        let text = String::from_utf8_lossy(&text)
-            .replace('<', "\\u003c")
-            .replace('>', "\\u003e")
-            .replace('&', "\\u0026");
+        let text = json::to_text(&data).map_err(|error| Error::message(error.to_string()))?;
         durable::replace(&self.path, text.as_bytes(), Mode::KeepOr(0o644))
             .within(|| format!("Writing deployment state file '{}'", self.path.display()))
     }

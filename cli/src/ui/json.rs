@@ -26,16 +26,6 @@ impl Document {
             blocks: Some(&self.blocks[..]).filter(|list| !list.is_empty()),
             lines: Some(&self.lines[..]).filter(|list| !list.is_empty()),
         };
-        let mut text = Vec::new();
-        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-        let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-        shape
-            .serialize(&mut serializer)
-            .expect("strings and maps always serialise into memory");
-        // compat: these three only occur inside of strings, where the original escapes them.
-        String::from_utf8_lossy(&text)
-            .replace('<', "\\u003c")
-            .replace('>', "\\u003e")
-            .replace('&', "\\u0026")
+        crate::json::to_text(&shape).expect("strings and maps always serialise into memory")
     }
 }
