@@ -104,7 +104,8 @@ pub fn exceptions() -> Option<String> {
 fn parse(text: &str) -> Result<Url> {
     let wrong = || {
         Error::message(format!(
-            "Expected the proxy '{text}' to be of the form socks5://HOST:PORT or ssh+socks5://USER@HOST:PORT?private-key=PATH; correct BOSH_ALL_PROXY or --gw-socks5"
+            "Expected the proxy '{}' to be of the form socks5://HOST:PORT or ssh+socks5://USER@HOST:PORT?private-key=PATH; correct BOSH_ALL_PROXY or --gw-socks5",
+            domain::without_credentials(text)
         ))
     };
     let url = Url::parse(text).map_err(|_| wrong())?;

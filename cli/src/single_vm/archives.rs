@@ -5,7 +5,7 @@ use super::read::object;
 use super::stage::{Outcome, Stage};
 use crate::error::{Error, Result, Within};
 use crate::stemcell;
-use domain::{Digest, MultiDigest};
+use domain::{Digest, MultiDigest, without_credentials};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,18 +90,6 @@ impl Downloads {
             .map_err(|error| Error::from(error.error))
             .within(|| "Saving downloaded file in cache")?;
         Ok(())
-    }
-}
-
-fn without_credentials(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
-            // URLs without a host can't have any.
-            let _ = url.set_username("<redacted>");
-            let _ = url.set_password(Some("<redacted>"));
-            url.to_string().replace("%3C", "<").replace("%3E", ">")
-        }
-        _ => url.to_owned(),
     }
 }
 

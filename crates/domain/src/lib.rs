@@ -10,5 +10,5 @@ pub mod version;
 
 pub use digest::{Digest, DigestAlgorithm, MultiDigest};
 pub use ids::*;
-pub use secret::Secret;
+pub use secret::{Secret, without_credentials};
 pub use version::{ReleaseVersion, StemcellVersion, Version};

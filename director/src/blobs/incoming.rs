@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::MultiDigest;
+use domain::{MultiDigest, without_credentials};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
@@ -66,13 +66,17 @@ impl Noun {
             .map_err(|error| failed(Some(error)))?;
         let response = match client.get(url).send().await {
             Err(error) if error.is_redirect() => {
-                let text = format!("Too many redirects at '{}'.", redacted(url));
+                let text = format!("Too many redirects at '{}'.", without_credentials(url));
                 return Err(Error::new(code::RESOURCE_ERROR, text));
             }
             other => other.map_err(|error| failed(Some(error)))?,
         };
         if response.status() == reqwest::StatusCode::NOT_FOUND {
-            let text = format!("No {} found at '{}'.", self.text(), redacted(url));
+            let text = format!(
+                "No {} found at '{}'.",
+                self.text(),
+                without_credentials(url)
+            );
             return Err(Error::new(code::RESOURCE_NOT_FOUND, text));
         }
         if !response.status().is_success() {
@@ -114,30 +118,5 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-/// The URL with its user and password hidden.
-pub fn redacted(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
-            let rest = url.split_once('@').map_or("", |(_, rest)| rest);
-            format!("{}://<redacted>:<redacted>@{rest}", parsed.scheme())
-        }
-        _ => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_in_urls_are_not_shown() {
-        assert_eq!(
-            redacted("https://u:p@h/x.tgz"),
-            "https://<redacted>:<redacted>@h/x.tgz"
-        );
-        assert_eq!(redacted("https://h/x@1.tgz"), "https://h/x@1.tgz");
     }
 }
