@@ -3,7 +3,7 @@
 
 use crate::config;
 use crate::error::{Error, Result, Within};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -35,7 +35,7 @@ impl Proxy {
         let url = parse(text)?;
         if url.scheme() == "socks5" {
             return Ok(Proxy {
-                address: address(&url, 1080)?,
+                address: address(&url, 1080),
                 _tunnel: None,
             });
         }
@@ -45,13 +45,12 @@ impl Proxy {
             .map(|(_, path)| path.into_owned())
             .ok_or_else(|| Error::message("Required query param 'private-key' not found"))
             .within(|| "Parsing BOSH_ALL_PROXY query params")?;
-        let local = free_address().within(|| "Starting a SOCKS5 proxy")?;
-        let tunnel = tunnel(&url, &key, local).await.within(|| {
-            format!(
-                "Opening an SSH tunnel to '{}'",
-                address(&url, 22).unwrap_or_default()
-            )
-        })?;
+        // ssh is given the port a moment later; if somebody was faster, ssh says so.
+        let port = services::free_port("127.0.0.1").within(|| "Starting a SOCKS5 proxy")?;
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let tunnel = tunnel(&url, &key, local)
+            .await
+            .within(|| format!("Opening an SSH tunnel to '{}'", address(&url, 22)))?;
         Ok(Proxy {
             address: local.to_string(),
             _tunnel: Some(tunnel),
@@ -116,15 +115,9 @@ fn parse(text: &str) -> Result<Url> {
     Ok(url)
 }
 
-fn address(url: &Url, port: u16) -> Result<String> {
+fn address(url: &Url, port: u16) -> String {
     let host = url.host_str().unwrap_or_default();
-    Ok(format!("{host}:{}", url.port().unwrap_or(port)))
-}
-
-/// An address that nobody listens on right now. ssh is given it a moment later; if somebody was faster, ssh says so.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?)
+    format!("{host}:{}", url.port().unwrap_or(port))
 }
 
 async fn tunnel(url: &Url, key: &str, local: SocketAddr) -> Result<Child> {
@@ -182,10 +175,7 @@ mod tests {
 
     #[test]
     fn only_socks5_proxies_are_taken() {
-        assert_eq!(
-            address(&parse("socks5://h:99").unwrap(), 1080).unwrap(),
-            "h:99"
-        );
+        assert_eq!(address(&parse("socks5://h:99").unwrap(), 1080), "h:99");
         assert!(parse("http://h:99").is_err());
         assert!(parse("h:99").is_err());
     }
