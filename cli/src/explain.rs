@@ -60,12 +60,9 @@ pub fn print(context: &Context, args: ExplainArgs) -> Result<()> {
     Ok(())
 }
 
-/// The line that offers a page, for an error with a code that has one.
-pub fn hint(error: &Error) -> Option<String> {
-    let code = code_in(&error.render()).or_else(|| match LAST.load(Relaxed) {
-        0 => None,
-        code => Some(code),
-    })?;
+/// The line that offers a page, for an error with a code that has one. `of_task` is the code with which a task failed.
+pub fn hint(error: &Error, of_task: Option<u32>) -> Option<String> {
+    let code = code_in(&error.render()).or(of_task)?;
     let known = pages().iter().any(|page| page.code == code);
     known.then(|| format!("What error {code} means and what to do: bosun explain {code}"))
 }
@@ -77,16 +74,6 @@ fn code_in(text: &str) -> Option<u32> {
         .trim_start()
         .split(|letter: char| !letter.is_ascii_digit());
     digits.into_iter().next()?.parse().ok()
-}
-
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-
-/// The code with which the last task failed; 0 for none.
-static LAST: AtomicU32 = AtomicU32::new(0);
-
-/// Remembers the code with which a task failed.
-pub fn remember(code: u32) {
-    LAST.store(code, Relaxed);
 }
 
 #[cfg(test)]

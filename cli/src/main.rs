@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let code = fail(&ui, &error);
             if ui.is_watched()
-                && let Some(hint) = explain::hint(&error)
+                && let Some(hint) = explain::hint(&error, ui.task_error())
             {
                 eprintln!("{hint}");
             }

@@ -102,6 +102,8 @@ struct State {
     options: Options,
     previous: Option<Kind>,
     document: json::Document,
+    /// The code with which a task failed, the last one shown.
+    task_error: Option<u32>,
 }
 
 impl Ui {
@@ -110,6 +112,7 @@ impl Ui {
             options,
             previous: None,
             document: json::Document::default(),
+            task_error: None,
         })))
     }
 
@@ -131,6 +134,11 @@ impl Ui {
         state.options.mode == Mode::Terminal
             && state.options.color
             && std::io::stderr().is_terminal()
+    }
+
+    /// The error code of the last task that was shown to fail, if one was.
+    pub fn task_error(&self) -> Option<u32> {
+        self.state().task_error
     }
 
     /// A notice on a line of its own.

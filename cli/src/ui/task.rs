@@ -170,7 +170,7 @@ impl TaskReporter {
             }
             self.prefix(id, &event);
             self.ui.error_block(format!("Error: {}", error.message));
-            crate::explain::remember(error.code);
+            self.ui.state().task_error = Some(error.code);
             for line in error.hint.iter().flat_map(|hint| hint.lines()) {
                 let indent = self.indent(id);
                 self.ui.error_block(format!("\n{indent}  {line}"));
