@@ -7,7 +7,7 @@ use crate::{Error, Wrap};
 use bytes::Bytes;
 use domain::Secret;
 use futures_util::StreamExt;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -414,7 +414,7 @@ impl Client {
                         && token.is_some()
                         && !renewed =>
                 {
-                    token = self.token(token.as_deref()).await?;
+                    token = self.token(token.as_ref()).await?;
                     renewed = true;
                     continue;
                 }
@@ -438,7 +438,7 @@ impl Client {
     }
 
     /// The header with a UAA's token; `refused` is to be renewed.
-    async fn token(&self, refused: Option<&str>) -> Result<Option<String>, Error> {
+    async fn token(&self, refused: Option<&HeaderValue>) -> Result<Option<HeaderValue>, Error> {
         match &self.0.credentials {
             Credentials::Uaa(session) => session.header(refused).await.map(Some),
             _ => Ok(None),

@@ -5,6 +5,7 @@
 use base64::Engine as _;
 use domain::Secret;
 use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use tokio::sync::Mutex;
@@ -223,12 +224,12 @@ impl UaaSession {
 
     /// The `Authorization` header. `refused` is the one that the director did not take: unless somebody renewed it
     /// meanwhile, it is renewed now.
-    pub(crate) async fn header(&self, refused: Option<&str>) -> Result<String, Error> {
+    pub(crate) async fn header(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, Error> {
         let mut tokens = self.tokens.lock().await;
-        let old = tokens.as_ref().map(header).filter(|text| !text.is_empty());
-        match old {
-            Some(old) if refused != Some(old.as_str()) => return Ok(old),
-            _ => {}
+        if let Some(known) = tokens.as_ref().and_then(header)
+            && refused != Some(&known)
+        {
+            return Ok(known);
         }
         let refresh = tokens.as_ref().and_then(|tokens| tokens.refresh.clone());
         let new = match &refresh {
@@ -240,22 +241,25 @@ impl UaaSession {
             refresh: new.refresh.or(refresh),
             ..new
         };
+        let header = header(&new)
+            .ok_or_else(|| Error::Message("The UAA answered without a token to use".into()))?;
         if let Some(keep) = &self.keep {
             keep(&new);
         }
-        let text = header(&new);
         *tokens = Some(new);
-        Ok(text)
+        Ok(header)
     }
 }
 
-/// Empty for tokens that are none.
-fn header(tokens: &Tokens) -> String {
+/// `None` for tokens that are none. Marked as a secret, for those who log requests.
+fn header(tokens: &Tokens) -> Option<HeaderValue> {
     let (kind, access) = (&tokens.kind, tokens.access.expose());
     if kind.is_empty() || access.is_empty() {
-        return String::new();
+        return None;
     }
-    format!("{kind} {access}")
+    let mut header = HeaderValue::from_str(&format!("{kind} {access}")).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 /// What a token says of its user; not checked, that is the director's business.
