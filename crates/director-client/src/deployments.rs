@@ -266,14 +266,13 @@ impl Client {
         let path = Query::new()
             .with_flag("force", force)
             .on(&deployment_path(deployment));
-        let Err(error) = self.run_task(Request::delete(path), reporter).await else {
-            return Ok(());
+        let is_gone = async {
+            let rows = self.deployments_in_full().await?;
+            Ok(rows.iter().all(|row| row.name != deployment))
         };
-        let rows = self.deployments_in_full().await;
-        if rows.is_ok_and(|rows| rows.iter().all(|row| row.name != deployment)) {
-            return Ok(());
-        }
-        Err(error).wrap(|| format!("Deleting deployment '{deployment}'"))
+        self.run_deletion(path, is_gone, reporter)
+            .await
+            .wrap(|| format!("Deleting deployment '{deployment}'"))
     }
 
     /// Names of a deployment's variables with the ids of their values.

@@ -107,30 +107,26 @@ impl Client {
 
     /// Deletes an orphaned network. One that is not among the orphans afterwards counts as deleted.
     pub async fn delete_network(&self, name: &str, reporter: &dyn Reporter) -> Result<(), Error> {
-        let request = Request::delete(format!("/networks/{}", escape_segment(name)));
-        let Err(error) = self.run_task(request, reporter).await else {
-            return Ok(());
+        let path = format!("/networks/{}", escape_segment(name));
+        let is_gone = async {
+            let networks = self.orphaned_networks().await?;
+            Ok(networks.iter().all(|network| network.name != name))
         };
-        if let Ok(networks) = self.orphaned_networks().await
-            && networks.iter().all(|network| network.name != name)
-        {
-            return Ok(());
-        }
-        Err(error).wrap(|| format!("Deleting orphaned network '{name}'"))
+        self.run_deletion(path, is_gone, reporter)
+            .await
+            .wrap(|| format!("Deleting orphaned network '{name}'"))
     }
 
     /// Deletes an orphaned disk. One that is not among the orphans afterwards counts as deleted.
     pub async fn delete_disk(&self, cid: &str, reporter: &dyn Reporter) -> Result<(), Error> {
-        let request = Request::delete(format!("/disks/{}", escape_segment(cid)));
-        let Err(error) = self.run_task(request, reporter).await else {
-            return Ok(());
+        let path = format!("/disks/{}", escape_segment(cid));
+        let is_gone = async {
+            let disks = self.orphaned_disks().await?;
+            Ok(disks.iter().all(|disk| disk.disk_cid != cid))
         };
-        if let Ok(disks) = self.orphaned_disks().await
-            && disks.iter().all(|disk| disk.disk_cid != cid)
-        {
-            return Ok(());
-        }
-        Err(error).wrap(|| format!("Deleting disk '{cid}'"))
+        self.run_deletion(path, is_gone, reporter)
+            .await
+            .wrap(|| format!("Deleting disk '{cid}'"))
     }
 
     /// Takes a disk away from its instance and keeps it as an orphan.
@@ -205,15 +201,13 @@ impl Client {
             Some(cid) => format!("{base}/snapshots/{}", escape_segment(cid)),
             None => format!("{base}/snapshots"),
         };
-        let Err(error) = self.run_task(Request::delete(path), reporter).await else {
-            return Ok(());
+        let is_gone = async {
+            let left = self.snapshots(deployment).await?;
+            Ok(cid.is_some_and(|cid| left.iter().all(|snapshot| snapshot.snapshot_cid != cid)))
         };
-        if let (Some(cid), Ok(left)) = (cid, self.snapshots(deployment).await)
-            && left.iter().all(|snapshot| snapshot.snapshot_cid != cid)
-        {
-            return Ok(());
-        }
-        Err(error).wrap(|| format!("Deleting snapshots of deployment '{deployment}'"))
+        self.run_deletion(path, is_gone, reporter)
+            .await
+            .wrap(|| format!("Deleting snapshots of deployment '{deployment}'"))
     }
 
     /// Removes what nothing uses.

@@ -185,16 +185,10 @@ impl Client {
             .with_some("version", version)
             .with_flag("force", force)
             .on(&format!("/releases/{}", escape_segment(name)));
-        let Err(error) = self.run_task(Request::delete(path), reporter).await else {
-            return Ok(());
-        };
-        if let Ok(releases) = self.releases().await
-            && !has_release(&releases, name, version)
-        {
-            return Ok(());
-        }
+        let is_gone = async { Ok(!has_release(&self.releases().await?, name, version)) };
         // compat: the brackets are the original's; scripts match on the whole line.
-        Err(error).wrap(|| {
+        let deleted = self.run_deletion(path, is_gone, reporter).await;
+        deleted.wrap(|| {
             format!(
                 "Deleting release or series '{name}[/{}]'",
                 version.unwrap_or_default()

@@ -93,16 +93,13 @@ impl Client {
             escape_segment(name),
             escape_segment(version)
         ));
-        let Err(error) = self.run_task(Request::delete(path), reporter).await else {
-            return Ok(());
+        let is_gone = async {
+            let stemcells = self.stemcells().await?;
+            let mut left = stemcells.iter();
+            Ok(!left.any(|row| row.name == name && row.version == version))
         };
-        if let Ok(stemcells) = self.stemcells().await
-            && !stemcells
-                .iter()
-                .any(|row| row.name == name && row.version == version)
-        {
-            return Ok(());
-        }
-        Err(error).wrap(|| format!("Deleting stemcell '{name}/{version}'"))
+        self.run_deletion(path, is_gone, reporter)
+            .await
+            .wrap(|| format!("Deleting stemcell '{name}/{version}'"))
     }
 }

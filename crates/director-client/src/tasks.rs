@@ -179,6 +179,22 @@ impl Client {
         Ok((task.id, result))
     }
 
+    /// Runs a deletion. One that failed is a success when `is_gone` says then that there is nothing left.
+    pub(crate) async fn run_deletion(
+        &self,
+        path: String,
+        is_gone: impl Future<Output = Result<bool, Error>>,
+        reporter: &dyn Reporter,
+    ) -> Result<(), Error> {
+        let Err(error) = self.run_task(Request::delete(path), reporter).await else {
+            return Ok(());
+        };
+        match is_gone.await {
+            Ok(true) => Ok(()),
+            _ => Err(error),
+        }
+    }
+
     /// Sends a request that the director answers with a task, without waiting for it.
     pub async fn start_task(&self, request: Request) -> Result<Task, Error> {
         let response = self.send(request).await?;
