@@ -84,10 +84,7 @@ impl Agent {
     }
 
     async fn call(&self, method: &str, arguments: Vec<Value>) -> Result<Value> {
-        let answer = self.client.call(&self.to, method, arguments).await;
-        answer
-            .map_err(told)
-            .within(|| format!("Sending '{method}' to the agent"))
+        sent(method, self.client.call(&self.to, method, arguments).await)
     }
 
     pub async fn apply(&self, spec: &Value) -> Result<()> {
@@ -110,8 +107,7 @@ impl Agent {
     /// Agents that don't know scripts have none.
     pub async fn run_script(&self, script: &str) -> Result<()> {
         let ran = self.client.run_script(&self.to, script, json!({})).await;
-        ran.map_err(told)
-            .within(|| "Sending 'run_script' to the agent")
+        sent("run_script", ran)
     }
 
     /// Drains, waiting as long as the scripts ask.
@@ -129,35 +125,33 @@ impl Agent {
     }
 
     pub async fn disks(&self) -> Result<Vec<String>> {
-        let disks = self.client.list_disk(&self.to).await;
-        let disks = disks
-            .map_err(told)
-            .within(|| "Sending 'list_disk' to the agent")?;
+        let disks = sent("list_disk", self.client.list_disk(&self.to).await)?;
         Ok(disks.into_iter().map(DiskCid::into_string).collect())
     }
 
     pub async fn add_persistent_disk(&self, disk: &str, hint: &Value) -> Result<()> {
         let disk = DiskCid::new(disk);
         let added = self.client.add_persistent_disk(&self.to, &disk, hint).await;
-        added
-            .map_err(told)
-            .within(|| "Sending 'add_persistent_disk' to the agent")
+        sent("add_persistent_disk", added)
     }
 
     pub async fn remove_persistent_disk(&self, disk: &str) -> Result<()> {
         let disk = DiskCid::new(disk);
         let removed = self.client.remove_persistent_disk(&self.to, &disk).await;
-        removed
-            .map_err(told)
-            .within(|| "Sending 'remove_persistent_disk' to the agent")
+        sent("remove_persistent_disk", removed)
     }
 
     pub async fn mount_disk(&self, disk: &str) -> Result<()> {
-        self.call("mount_disk", vec![json!(disk)]).await.map(drop)
+        let mounted = self.client.mount_disk(&self.to, &DiskCid::new(disk)).await;
+        sent("mount_disk", mounted)
     }
 
     pub async fn unmount_disk(&self, disk: &str) -> Result<()> {
-        self.call("unmount_disk", vec![json!(disk)]).await.map(drop)
+        let unmounted = self
+            .client
+            .unmount_disk(&self.to, &DiskCid::new(disk))
+            .await;
+        sent("unmount_disk", unmounted)
     }
 
     pub async fn migrate_disk(&self) -> Result<()> {
@@ -166,15 +160,12 @@ impl Agent {
 
     pub async fn compile_package(&self, request: &CompilePackage) -> Result<CompiledPackage> {
         let compiled = self.client.compile_package(&self.to, request).await;
-        compiled
-            .map_err(told)
-            .within(|| "Sending 'compile_package' to the agent")
-            .within(|| {
-                format!(
-                    "Remotely compiling package '{}' with the agent",
-                    request.name
-                )
-            })
+        sent("compile_package", compiled).within(|| {
+            format!(
+                "Remotely compiling package '{}' with the agent",
+                request.name
+            )
+        })
     }
 
     /// Stores a file on the VM; its id.
@@ -191,6 +182,13 @@ impl Agent {
             })?;
         Ok(id)
     }
+}
+
+/// An answer, with what was asked around an error.
+fn sent<T>(method: &str, answer: Result<T, agent_protocol::Error>) -> Result<T> {
+    answer
+        .map_err(told)
+        .within(|| format!("Sending '{method}' to the agent"))
 }
 
 fn told(error: agent_protocol::Error) -> Error {
