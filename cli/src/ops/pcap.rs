@@ -89,24 +89,34 @@ async fn run(
         captures.spawn(async move { one.run(program, &logins).await });
     }
     drop((packets, started));
-    let mut failed = 0;
-    while let Some((name, outcome)) = starts.recv().await {
-        if let Err(why) = outcome {
-            failed += 1;
-            session.ui.error_line(format!(
-                "Capture cannot be started on the instance {name} due to error: {why}. \nContinue on other instances"
-            ));
+    let interrupted = interrupted(true);
+    tokio::pin!(interrupted);
+    let starting = async {
+        let mut failed = 0;
+        while let Some((name, outcome)) = starts.recv().await {
+            if let Err(why) = outcome {
+                failed += 1;
+                session.ui.error_line(format!(
+                    "Capture cannot be started on the instance {name} due to error: {why}. \nContinue on other instances"
+                ));
+            }
         }
         if failed == access.hosts().len() {
             return Err(Error::message("starting of all pcap captures failed"));
         }
+        Ok(())
+    };
+    tokio::select! {
+        started = starting => started?,
+        // The caller takes the users away that were made for the captures.
+        _ = &mut interrupted => return Err(Error::message("Interrupted")),
     }
     let write = write(&args.output, args.snaplen, arriving);
     tokio::pin!(write);
     let result = tokio::select! {
         // All captures ended by themselves.
         result = &mut write => result,
-        _ = interrupted(true) => {
+        _ = &mut interrupted => {
             for host in access.hosts() {
                 session.ui.line(format!(
                     "Stop capture on {}, waiting {:.0} seconds for data to flush",
