@@ -130,10 +130,7 @@ fn stored_tokens(environment: &Environment) -> Option<Tokens> {
     let refresh = environment.refresh_token.clone()?;
     Some(Tokens {
         kind: environment.access_token_type.clone().unwrap_or_default(),
-        access: environment
-            .access_token
-            .clone()
-            .unwrap_or_else(|| Secret::new(String::new())),
+        access: environment.access_token.clone().unwrap_or_default(),
         refresh: Some(refresh),
     })
 }
@@ -155,12 +152,7 @@ impl Target {
                 self.url
             ))
         })?;
-        let secret = || {
-            let given = self.password.clone();
-            given.unwrap_or_else(|| Secret::new(String::new()))
-        };
-        let given = self.user.clone().map(|user| (user, secret()));
-        Ok(client.uaa(url, given)?)
+        Ok(client.uaa(url, self.given())?)
     }
 
     fn uaa_credentials(&self, client: &Client, info: &Info) -> Result<Credentials> {
@@ -196,16 +188,16 @@ impl Target {
         }
     }
 
+    /// User or client with password, which may be empty.
+    fn given(&self) -> Option<(String, Secret<String>)> {
+        let user = self.user.clone()?;
+        Some((user, self.password.clone().unwrap_or_default()))
+    }
+
     /// The connection; nothing is sent yet.
     pub fn client(&self, proxy: Option<&Proxy>) -> Result<Client> {
-        let credentials = match &self.user {
-            Some(user) => Credentials::Basic {
-                user: user.clone(),
-                password: self
-                    .password
-                    .clone()
-                    .unwrap_or_else(|| Secret::new(String::new())),
-            },
+        let credentials = match self.given() {
+            Some((user, password)) => Credentials::Basic { user, password },
             None => Credentials::Anonymous,
         };
         Ok(Client::new(Options {

@@ -81,7 +81,7 @@ impl Client {
             parsed.path().trim_end_matches('/')
         );
         let (client, secret) =
-            client.unwrap_or_else(|| (CLI_CLIENT.to_owned(), Secret::new(String::new())));
+            client.unwrap_or_else(|| (CLI_CLIENT.to_owned(), Secret::default()));
         Ok(Uaa {
             http: self.http(),
             base,
