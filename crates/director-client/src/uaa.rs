@@ -185,7 +185,7 @@ impl Uaa {
         }
         // The body may hold tokens: not a word of it.
         serde_json::from_slice(&body)
-            .map_err(|_| Error::Message("Unmarshaling UAA response".into()))
+            .map_err(|_| Error::Message(format!("Unmarshaling UAA response: '{url}' answered otherwise than a UAA")))
     }
 }
 
