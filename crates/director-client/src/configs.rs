@@ -2,7 +2,8 @@
 //! (spec director-api §10).
 
 use crate::deployments::DiffLine;
-use crate::http::{Client, Request};
+use crate::http::Client;
+use crate::request::Request;
 use crate::{Error, Query, Wrap, escape_segment};
 use reqwest::Method;
 use serde::Deserialize;

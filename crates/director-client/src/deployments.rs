@@ -1,6 +1,7 @@
 //! Deployments, errands, variables (spec director-api §11, §13.1, §15).
 
-use crate::http::{Client, Request};
+use crate::http::Client;
+use crate::request::Request;
 use crate::{Error, Query, Reporter, Wrap, escape_segment};
 use reqwest::Method;
 use serde::{Deserialize, Deserializer};

@@ -1,7 +1,8 @@
 //! Orphaned disks, VMs and networks, snapshots, clean-up (spec director-api §17, §18, §19.3).
 
 use crate::deployments::deployment_path;
-use crate::http::{Client, Request};
+use crate::http::Client;
+use crate::request::Request;
 use crate::{Error, Query, Reporter, Wrap, escape_segment};
 use reqwest::Method;
 use serde::Deserialize;

@@ -1,7 +1,8 @@
 //! Instances and VMs: listing, state changes, ssh, logs (spec director-api §12, §13).
 
 use crate::deployments::{deployment_path, json_lines};
-use crate::http::{Client, Request};
+use crate::http::Client;
+use crate::request::Request;
 use crate::{Error, Query, Reporter, Wrap, escape_segment};
 use domain::TaskId;
 use reqwest::Method;

@@ -25,6 +25,7 @@ mod instances;
 mod problems;
 mod query;
 mod releases;
+mod request;
 mod stemcells;
 mod tasks;
 mod types;
@@ -39,7 +40,7 @@ pub use disks::{CleanupPlan, OrphanedDisk, OrphanedNetwork, OrphanedVm, Snapshot
 pub use endpoint::Endpoint;
 pub use error::{Error, Wrap};
 pub use events::{Event, EventFilter};
-pub use http::{Body, Client, Credentials, Options, Progress, RawResponse, Request};
+pub use http::{Client, Credentials, Options};
 pub use instances::{
     ChangeState, InstanceInfo, InstanceRow, InstanceTarget, LogsRequest, Memory, Process, SshHost,
     SshTarget, Vitals,
@@ -50,6 +51,7 @@ pub use releases::{
     CompiledPackage, ExportRelease, ExportedRelease, InspectedJob, InspectedPackage,
     InspectedRelease, Release, ReleaseVersionRow, UploadReleaseOptions,
 };
+pub use request::{Body, Progress, RawResponse, Request};
 pub use reqwest::Method;
 pub use stemcells::Stemcell;
 pub use tasks::{NoReport, OutputKind, Reporter, Task};

@@ -1,7 +1,8 @@
 //! Cloud check and the resurrection switch (spec director-api §14).
 
 use crate::deployments::deployment_path;
-use crate::http::{Client, Request};
+use crate::http::Client;
+use crate::request::Request;
 use crate::{Error, Reporter, Wrap};
 use reqwest::Method;
 use serde::Deserialize;

@@ -1,6 +1,7 @@
 //! Releases (spec director-api §8, releases-and-templates §9.8, §11).
 
-use crate::http::{Client, Progress, Request};
+use crate::http::Client;
+use crate::request::{Progress, Request};
 use crate::{Error, Query, Reporter, Wrap, escape_segment};
 use reqwest::Method;
 use serde::Deserialize;

@@ -1,7 +1,8 @@
 //! Stemcells (spec director-api §9).
 
-use crate::http::{Client, Progress, Request};
+use crate::http::Client;
 use crate::releases::location;
+use crate::request::{Progress, Request};
 use crate::{Error, Query, Reporter, Wrap, escape_segment};
 use reqwest::Method;
 use serde::Deserialize;

@@ -1,6 +1,7 @@
 //! Tasks: starting one by a request, following it, its outputs (spec director-api §3, cli §5).
 
-use crate::http::{Client, Request};
+use crate::http::Client;
+use crate::request::Request;
 use crate::{Error, Query, Wrap};
 use bytes::Bytes;
 use domain::TaskId;

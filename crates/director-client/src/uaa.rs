@@ -80,8 +80,7 @@ impl Client {
             parsed.port().unwrap_or(443),
             parsed.path().trim_end_matches('/')
         );
-        let (client, secret) =
-            client.unwrap_or_else(|| (CLI_CLIENT.to_owned(), Secret::default()));
+        let (client, secret) = client.unwrap_or_else(|| (CLI_CLIENT.to_owned(), Secret::default()));
         Ok(Uaa {
             http: self.http(),
             base,
@@ -184,8 +183,11 @@ impl Uaa {
             )));
         }
         // The body may hold tokens: not a word of it.
-        serde_json::from_slice(&body)
-            .map_err(|_| Error::Message(format!("Unmarshaling UAA response: '{url}' answered otherwise than a UAA")))
+        serde_json::from_slice(&body).map_err(|_| {
+            Error::Message(format!(
+                "Unmarshaling UAA response: '{url}' answered otherwise than a UAA"
+            ))
+        })
     }
 }
 
