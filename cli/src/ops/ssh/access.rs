@@ -141,8 +141,9 @@ impl Access {
             )));
         }
         for host in hosts {
-            // Two arguments may mean the same instance.
-            if self.hosts.iter().all(|known| known.id != host.id) {
+            // Two arguments may mean the same instance. Hosts without an id are told apart by their address.
+            let is_same = |known: &SshHost| known.id == host.id && known.ip == host.ip;
+            if !self.hosts.iter().any(is_same) {
                 self.hosts.push(host);
             }
         }
