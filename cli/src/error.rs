@@ -48,6 +48,10 @@ impl Error {
     fn render_into(&self, indent: usize, lines: &mut Vec<String>) {
         let margin = " ".repeat(indent);
         match self {
+            // A list that came as a text.
+            Error::Message(text) if text.starts_with("- ") => {
+                lines.extend(text.lines().map(|line| format!("{margin}{line}")));
+            }
             Error::Message(text) => lines.push(format!("{margin}{text}")),
             Error::Within { text, source } => {
                 lines.push(format!("{margin}{text}:"));

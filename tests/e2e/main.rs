@@ -10,3 +10,4 @@ mod guestbook;
 mod plain;
 mod restart;
 mod secrets;
+mod single_vm;

@@ -9,6 +9,7 @@ mod disks;
 mod files;
 mod harness;
 mod https;
+mod https_bus;
 mod life;
 mod packages;
 mod restart;

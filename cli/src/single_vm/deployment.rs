@@ -104,7 +104,11 @@ impl WatchTime {
         };
         let number = |part: &str, what: &str| {
             part.trim().parse::<u64>().map_err(|_| {
-                Error::message(format!("Non-positive number as watch time {what} {part}"))
+                Error::message(format!(
+                    "strconv.Atoi: parsing \"{}\": invalid syntax",
+                    part.trim()
+                ))
+                .within(format!("Non-positive number as watch time {what} {part}"))
             })
         };
         let (start, end) = (number(min, "minimum")?, number(max, "maximum")?);
