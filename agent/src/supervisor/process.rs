@@ -243,7 +243,9 @@ pub fn spawn(program: &Program, reason: &Reason<'_>) -> Result<Child, String> {
         .env("MONIT_SERVICE", reason.service)
         .env("MONIT_EVENT", reason.event)
         .env("MONIT_DATE", rfc_date())
-        .envs(std::env::vars().filter(|(name, _)| name.starts_with("BOSUN_")))
+        .envs(
+            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"BOSUN_")),
+        )
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
