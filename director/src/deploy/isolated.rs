@@ -82,15 +82,16 @@ impl Isolated {
         );
         let recreate = self.args.action == "recreate";
         let hard = recreate || (self.args.action == "stop" && self.args.hard);
-        let unresponsive = recreate && self.args.ignore_unresponsive_agent;
+        let may_be_silent = recreate && self.args.ignore_unresponsive_agent;
         if self.args.action != "start" {
-            if !unresponsive {
-                stage.run("Stopping instance", self.stop(hard)).await?;
-            }
+            let stopping = async {
+                let silent = may_be_silent && self.is_silent().await?;
+                self.stop(hard, silent).await?;
+                Ok(silent)
+            };
+            let silent = stage.run("Stopping instance", stopping).await?;
             if hard {
-                stage
-                    .run("Deleting VM", self.delete_vm(unresponsive))
-                    .await?;
+                stage.run("Deleting VM", self.delete_vm(silent)).await?;
             }
             if self.args.action == "stop" {
                 let state = if hard { "detached" } else { "stopped" };
@@ -134,7 +135,41 @@ impl Isolated {
             .await
     }
 
-    async fn stop(&self, hard: bool) -> Result<(), Error> {
+    /// A step that the agent takes, if it is not silent: then it counts as taken, so that it is not made up for on the
+    /// VM that comes after.
+    async fn step_of_agent<F>(
+        &self,
+        silent: bool,
+        name: &str,
+        kind: StepKind,
+        run: impl FnOnce() -> F,
+    ) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), Error>>,
+    {
+        let run = || async {
+            match silent {
+                true => Ok(()),
+                false => run().await,
+            }
+        };
+        self.step(name, kind, run).await
+    }
+
+    /// Whether there is an agent that doesn't answer.
+    async fn is_silent(&self) -> Result<bool, Error> {
+        let Some((_, to)) = self.work.find_agent(&self.row).await? else {
+            return Ok(false);
+        };
+        let answer = self.work.agents().get_state(&to, false);
+        match self.work.ctx.until_cancelled(answer).await? {
+            Ok(_) => Ok(false),
+            Err(error) if error.is_timeout() => Ok(true),
+            Err(error) => Err(agents::failed(error)),
+        }
+    }
+
+    async fn stop(&self, hard: bool, silent: bool) -> Result<(), Error> {
         let Some((_, to)) = self.work.find_agent(&self.row).await? else {
             return Ok(());
         };
@@ -146,24 +181,24 @@ impl Isolated {
         };
         let spec = self.apply_spec(&self.spec()?).await?;
         if !self.args.skip_drain {
-            self.step("pre_stop", StepKind::PreStop, || {
+            self.step_of_agent(silent, "pre_stop", StepKind::PreStop, || {
                 jobs::pre_stop(work, to, next)
             })
             .await?;
-            self.step("drain", StepKind::Drain, || {
+            self.step_of_agent(silent, "drain", StepKind::Drain, || {
                 jobs::drain(work, to, DrainType::Shutdown, Some(&spec))
             })
             .await?;
         }
-        self.step("stop", StepKind::Stop, || async {
+        self.step_of_agent(silent, "stop", StepKind::Stop, || async {
             work.agents().stop(to).await.map_err(agents::failed)
         })
         .await?;
-        self.step("post_stop", StepKind::PostStop, || {
+        self.step_of_agent(silent, "post_stop", StepKind::PostStop, || {
             jobs::script(work, to, "post-stop")
         })
         .await?;
-        self.step("snapshot", StepKind::SnapshotDisk, || async {
+        self.step_of_agent(silent, "snapshot", StepKind::SnapshotDisk, || async {
             crate::snapshots::take(work, &self.row, true)
                 .await
                 .map(drop)
@@ -171,17 +206,23 @@ impl Isolated {
         .await
     }
 
-    async fn delete_vm(&self, unresponsive: bool) -> Result<(), Error> {
+    async fn delete_vm(&self, silent: bool) -> Result<(), Error> {
         let work = &self.work;
-        if !unresponsive && let Some((old, to)) = work.find_agent(&self.row).await? {
+        if let Some((old, to)) = work.find_agent(&self.row).await? {
             for disk in self.active_disks().await? {
-                self.step(&format!("unmount/{disk:?}"), StepKind::UnmountDisk, || {
-                    disk::unmount(work, &to, &disk)
-                })
+                self.step_of_agent(
+                    silent,
+                    &format!("unmount/{disk:?}"),
+                    StepKind::UnmountDisk,
+                    || disk::unmount(work, &to, &disk),
+                )
                 .await?;
-                self.step(&format!("detach/{disk:?}"), StepKind::DetachDisk, || {
-                    disk::detach(work, &old, &to, &disk)
-                })
+                self.step_of_agent(
+                    silent,
+                    &format!("detach/{disk:?}"),
+                    StepKind::DetachDisk,
+                    || disk::detach(work, &old, &to, &disk),
+                )
                 .await?;
             }
         }
