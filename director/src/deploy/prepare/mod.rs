@@ -77,9 +77,9 @@ pub async fn run(
     stage.run("Rendering templates", request.plan(placed)).await
 }
 
-/// An address has no place or is another's (130xxx, 150002), an instance is ignored (140021).
+/// An address has no place or is another's (130xxx, 150002), an instance is ignored (140021), an agent fails (450xxx).
 fn is_of_rows(error: &Error) -> bool {
-    matches!(error.code, 130_000..140_000 | 140_021 | 150_002)
+    matches!(error.code, 130_000..140_000 | 140_021 | 150_002 | 450_000..460_000)
 }
 
 /// A plan from the stored manifest in which these errand groups have VMs. Shows nothing by itself.
