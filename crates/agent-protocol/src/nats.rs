@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::client::AgentClient;
 use crate::envelope::{PROTOCOL, Reply, Request};
 use crate::error::Error;
-use crate::patience::{Patience, Target};
+use crate::patience::{Patience, Target, timeouts};
 use crate::subjects;
 
 /// Where agents leave error texts that are too long for a message.
@@ -268,7 +268,10 @@ impl AgentClient for NatsAgentClient {
             method: method.to_owned(),
             instance: to.instance.clone(),
             agent: to.agent.to_string(),
-            seconds: (patience.reply * (patience.retries + 1)).as_secs(),
+            // compat: the original tells how long it waited for the last reply, not for all of them.
+            seconds: (patience.reply * (patience.retries + 1))
+                .min(timeouts::REPLY)
+                .as_secs(),
         })
     }
 
