@@ -5,12 +5,8 @@ use cpi::CreateDisk;
 use serde_json::{Value as Json, json};
 
 use crate::bench::Bench;
-use crate::recorded::{Scenario, bench_with, upload};
-use crate::replay::{self, Http};
-
-fn steps(scenario: &Scenario) -> &[Json] {
-    scenario.0["steps"].as_array().unwrap()
-}
+use crate::recorded::{self, Scenario};
+use crate::replay::{self, Http, Plan, Replay};
 
 /// A disk in the cloud that is an orphan, with two snapshots.
 async fn orphan_disk(bench: &Bench, instance: &str, days: i32) -> String {
@@ -49,20 +45,28 @@ async fn orphan_disk(bench: &Bench, instance: &str, days: i32) -> String {
     cid.into_string()
 }
 
-/// `engine` and `site` compiled for the second stemcell, and old DNS blobs: what earlier scenarios left.
-async fn left_overs(bench: &Bench) {
-    let mut sql = bench.sql().await.unwrap();
+/// `engine` and `site` are compiled for the second stemcell.
+async fn compiled(bench: &Bench) {
     sqlx::query(
         "insert into compiled_packages (package_id, stemcell_os, stemcell_version, dependency_key, dependency_key_sha1, build, blob_id, sha1)
          select id, 'demo-os', '2', '[]', 'x', 1, gen_random_uuid()::text, repeat('0', 40) from packages
          where name in ('engine', 'site') and id in (select package_id from release_version_packages
            where release_version_id = (select min(id) from release_versions)) order by name",
     )
-    .execute(&mut sql)
+    .execute(&mut bench.sql().await.unwrap())
     .await
     .unwrap();
-    sqlx::query("insert into local_dns_blobs (blob_id, sha1) select gen_random_uuid()::text, 'x' from generate_series(1, 3)")
-        .execute(&mut sql)
+}
+
+/// What earlier scenarios left: four orphans of `db/0` and old DNS blobs.
+async fn left_overs(replay: &Replay) {
+    let instance = format!("db/{}", replay.ours("99cceb6d-3fd8-4795-817c-3459c1903b89"));
+    for _ in 0..4 {
+        orphan_disk(&replay.bench, &instance, 0).await;
+    }
+    // The newest is kept.
+    sqlx::query("insert into local_dns_blobs (blob_id, sha1) select gen_random_uuid()::text, 'x' from generate_series(0, 41)")
+        .execute(&mut replay.bench.sql().await.unwrap())
         .await
         .unwrap();
 }
@@ -70,101 +74,107 @@ async fn left_overs(bench: &Bench) {
 #[tokio::test]
 async fn exports_snapshots_and_clean_ups_go_as_recorded() {
     let scenario = Scenario::load("export-inspect-snapshots-cleanup");
-    let bench = bench_with("shop", &replay::settings()).await;
-    let http = Http::of(&bench).await;
-    upload(&bench, "2").await;
-    bench
-        .deploy(scenario.file("shop.yml"))
+    let manifest = scenario.file("shop.yml");
+    let mut replay = Replay::with_deployment("export-inspect-snapshots-cleanup", "shop", manifest)
         .await
-        .unwrap()
-        .done()
-        .unwrap();
-    for action in ["stop", "start"] {
+        .know("shop", &[("db", 0, "99cceb6d-3fd8-4795-817c-3459c1903b89")])
+        .await;
+    recorded::upload(&replay.bench, "2").await;
+    compiled(&replay.bench).await;
+    left_overs(&replay).await;
+    // Each stop makes a snapshot.
+    for action in ["stop", "start"].repeat(4) {
         let args = json!({"group": "db", "instance": "0", "action": action});
-        bench
-            .run("update_instance", args)
-            .await
-            .unwrap()
-            .done()
-            .unwrap();
+        replay.bench.succeed("update_instance", args).await;
     }
-    let steps = steps(&scenario);
-    left_overs(&bench).await;
-    // Everything compiles but one package.
-    bench.cloud.fail_package("crashpkg", true);
-    for at in [0, 1, 2, 3, 4, 8, 9, 10, 11, 13] {
-        http.replay(&bench, &steps[at]).await;
-    }
-    let listed = http
-        .call("GET", "/deployments/shop/snapshots", "")
-        .await
-        .body;
-    let listed: Json = serde_json::from_str(&listed).unwrap();
-    let first = listed[0]["snapshot_cid"].as_str().unwrap();
-    let one = steps[14].to_string();
-    let one = one.replace("31eb44525f3d2f8257feeccc591243ad", first);
-    http.replay(&bench, &serde_json::from_str(&one).unwrap())
-        .await;
-    // The list after it depends on what there was before.
-    let refused = http
-        .call("DELETE", "/deployments/shop/snapshots/none", "")
-        .await;
-    assert_eq!(refused.status, 400);
-    assert!(refused.body.contains("\"code\":70008"), "{}", refused.body);
-    for at in [16, 17] {
-        http.replay(&bench, &steps[at]).await;
-    }
-    assert!(bench.cloud.world().snapshots.is_empty());
-    let instance = format!("db/{}", uuid::Uuid::new_v4());
-    for _ in 0..4 {
-        orphan_disk(&bench, &instance, 0).await;
-    }
-    // The bench's stemcells speak version 2.
-    sqlx::query("update stemcells set api_version = 3")
-        .execute(&mut bench.sql().await.unwrap())
-        .await
-        .unwrap();
-    for at in [26, 27, 28] {
-        http.replay(&bench, &steps[at]).await;
-    }
-    assert!(bench.cloud.world().snapshots.is_empty());
-    // What a clean-up left is still deployed and can be exported again.
-    for at in [29, 31] {
-        http.replay(&bench, &steps[at]).await;
-    }
-    bench
-        .deploy(scenario.file("shop.yml"))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    bench.finish().await;
+    let in_use = "in use by: shop, fragile, crash, cloudy, x";
+    let plan = Plan {
+        // Everything compiles but one package.
+        before: &[(0, &|bench| bench.cloud.fail_package("crashpkg", true))],
+        differs: &[
+            (0, recorded::SHELL_SAYS, recorded::AGENT_SAYS),
+            (18, in_use, "in use by: shop"),
+            (19, in_use, "in use by: shop"),
+            (
+                23,
+                "in use by: fragile, crash, cloudy, shop, x",
+                "in use by: shop",
+            ),
+        ],
+        left_out: &[
+            (
+                &[7],
+                "the recorded blobstore has another form of ids; here any id may be asked for",
+            ),
+            (
+                &[32, 33, 34, 35, 36, 37, 39, 42, 43],
+                "list what was done in all scenarios before",
+            ),
+            (
+                &[52, 53, 54],
+                "are about a release and a stemcell that deployments of other scenarios use",
+            ),
+        ],
+        others: &["cloudy", "crash", "fragile", "x"],
+        ..Plan::default()
+    };
+    replay.hold(0..18, &plan).await;
+    let left = replay.bench.cloud.world().snapshots.len();
+    assert_eq!(left, 8, "those of the orphans");
+    replay.hold(18..25, &plan).await;
+    recorded::upload(&replay.bench, "2").await;
+    replay.hold(25..32, &plan).await;
+    assert!(replay.bench.cloud.world().snapshots.is_empty());
+    // What a clean-up left is enough to deploy again.
+    replay.bench.deployed(manifest).await;
+    replay.hold(32..55, &plan).await;
+    replay.finish().await;
 }
 
 #[tokio::test]
-async fn vms_are_deleted_by_cid_as_recorded() {
+async fn vms_are_deleted_by_cid_and_everything_after_them_as_recorded() {
     let scenario = Scenario::load("delete-vm-and-everything");
-    let bench = bench_with("last", &replay::settings()).await;
-    let http = Http::of(&bench).await;
-    bench
-        .deploy(scenario.file("last.yml"))
+    let manifest = scenario.file("last.yml");
+    let mut replay = Replay::with_deployment("delete-vm-and-everything", "last", manifest).await;
+    replay.bind("config 20", "1");
+    recorded::upload(&replay.bench, "2").await;
+    // Both packages were compiled in earlier scenarios.
+    let export = json!({
+        "deployment_name": "last", "release_name": "wire-demo", "release_version": "1", "stemcell_os": "demo-os",
+        "stemcell_version": "1", "sha2": true, "jobs": [{"name": "db"}, {"name": "web"}],
+    });
+    replay.bench.succeed("export_release", export).await;
+    sqlx::query("delete from blobs where kind = 'exported-release'")
+        .execute(&mut replay.bench.sql().await.unwrap())
         .await
-        .unwrap()
-        .done()
         .unwrap();
-    let vm = bench.cloud.vm_cids().pop().unwrap();
-    let known = steps(&scenario)[0].to_string().replace("13277", &vm);
-    http.replay(&bench, &serde_json::from_str(&known).unwrap())
-        .await;
-    assert!(bench.cloud.vm_cids().is_empty());
-    // The recorded CPI deletes what is not there; one that says so is believed.
-    let answer = http.call("DELETE", "/vms/unknown-vm", "").await;
-    let ended = bench
-        .ended(answer.task.unwrap())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    compiled(&replay.bench).await;
+    let vm = replay.bench.cloud.vm_cids().pop().unwrap();
+    let deleted = format!("\"result\":\"vm {vm} deleted\"");
+    let plan = Plan {
+        differs: &[
+            (0, "13277", &vm),
+            // The original's answer is what its CPI happened to say last.
+            (0, "\"result\":\"true\"", &deleted),
+        ],
+        left_out: &[
+            (
+                &[3],
+                "the recorded CPI deletes what is not there; one that says so is believed, see below",
+            ),
+            (&[14, 15], "are about a disk that another scenario made up"),
+        ],
+        only_one: &[(
+            &[4],
+            "snapshot_disk ",
+            "the original stops jobs on a VM that was just made, which makes a snapshot",
+        )],
+        ..Plan::default()
+    };
+    replay.hold(0..4, &plan).await;
+    assert!(replay.bench.cloud.vm_cids().is_empty());
+    let answer = replay.http.call("DELETE", "/vms/unknown-vm", "").await;
+    let ended = replay.bench.succeeded(answer.task.unwrap()).await;
     assert!(
         ended.events.iter().any(|line| line["type"] == "warning"
             && line["message"] == "VM unknown-vm does not exist. Deletion is skipped"),
@@ -172,128 +182,78 @@ async fn vms_are_deleted_by_cid_as_recorded() {
         ended.events
     );
     // The missing VM is made again, with its disk.
-    bench
-        .deploy(scenario.file("last.yml"))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    bench.audit().await.unwrap();
-    assert_eq!(bench.cloud.vm_cids().len(), 1);
-    bench.finish().await;
+    replay.hold(4..5, &plan).await;
+    replay.bench.audit().await.unwrap();
+    assert_eq!(replay.bench.cloud.vm_cids().len(), 1);
+    replay.hold(5..17, &plan).await;
+    replay.finish().await;
 }
 
 #[tokio::test]
 async fn disks_are_orphaned_attached_and_deleted_as_recorded() {
-    let scenario = Scenario::load("disk-resize");
-    let bench = bench_with("shop", &replay::settings()).await;
-    let http = Http::of(&bench).await;
-    bench
-        .deploy(scenario.file("large.yml"))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    let mut sql = bench.sql().await.unwrap();
+    let before = Scenario::load("scale");
+    let mut replay = Replay::with_deployment("disk-resize", "shop", before.file("down.yml")).await;
+    let plan = Plan {
+        only_one: &[(
+            &[10, 11],
+            "Updating instance [\"web\"]",
+            "the original also restarts instances that have no disk",
+        )],
+        ..Plan::default()
+    };
+    replay.hold(0..10, &plan).await;
+    let deleted = replay.ours("a8c1f5363f199561d4d3326571a7dfd1");
+    assert!(!replay.bench.cloud.disk_cids().contains(&deleted));
+    let of_deleted = |of: &String| *of == deleted;
+    assert!(
+        !replay
+            .bench
+            .cloud
+            .world()
+            .snapshots
+            .values()
+            .any(of_deleted)
+    );
+    replay.hold(10..12, &plan).await;
+    let mut sql = replay.bench.sql().await.unwrap();
     let (disk, uuid): (String, String) = sqlx::query_as(
-        "select d.cid, i.uuid from persistent_disks d join instances i on i.id = d.instance_id",
+        "select d.cid, i.uuid from persistent_disks d join instances i on i.id = d.instance_id where d.active",
     )
     .fetch_one(&mut sql)
     .await
     .unwrap();
-    bench.cloud.write_disk(&disk, "orders");
-    let step = |at: usize| {
-        let text = steps(&scenario)[at]
-            .to_string()
-            .replace("f411f0f705cb665d4f0a651d001e08e9", &disk)
-            .replace("f5674251-daf2-45a4-b08a-abc0b81eb525", &uuid);
-        serde_json::from_str::<Json>(&text).unwrap()
-    };
-    // A disk in use: refused. (The list behind it was of other disks.)
-    let refused = http.call("DELETE", &format!("/disks/{disk}"), "").await;
-    assert_eq!(refused.status, 400);
-    assert!(
-        refused.body.contains(&format!(
-            "Deleting persistent disk is not supported: [\\\"{disk}\\\"]"
-        )),
-        "{}",
-        refused.body
-    );
-    // Running instances are given no disk; unknown ones neither.
-    for at in [18, 19] {
-        http.replay(&bench, &step(at)).await;
-    }
-    let stop = json!({"group": "db", "instance": "0", "action": "stop", "hard": true});
-    bench
-        .run("update_instance", stop)
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    for at in [14, 16] {
-        http.replay(&bench, &step(at)).await;
-    }
-    let start = json!({"group": "db", "instance": "0", "action": "start"});
-    bench
-        .run("update_instance", start)
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    assert_eq!(bench.cloud.world().disks[&disk].data, ["orders"]);
-    bench.audit().await.unwrap();
+    replay.bind("f411f0f705cb665d4f0a651d001e08e9", &disk);
+    replay.bench.cloud.write_disk(&disk, "orders");
+    replay.hold(12..20, &plan).await;
+    assert_eq!(replay.bench.cloud.world().disks[&disk].data, ["orders"]);
+    replay.bench.audit().await.unwrap();
 
     // Stopped with its VM: the old disk leaves, one that nobody knew enters, and the next deploy makes it the
     // size that is wanted and moves the data.
+    let bench = &replay.bench;
     let stop = json!({"group": "db", "instance": "0", "action": "stop"});
-    bench
-        .run("update_instance", stop)
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.succeed("update_instance", stop.clone()).await;
     let call = CreateDisk {
         size_mib: 512,
         cloud_properties: json!({}),
         vm_cid: None,
         idempotency_key: None,
     };
-    let foreign = bench
-        .services
-        .cpis
-        .get("")
-        .unwrap()
-        .create_disk(call)
-        .await
-        .unwrap();
+    let cpi = bench.services.cpis.get("").unwrap();
+    let foreign = cpi.create_disk(call).await.unwrap();
     bench.cloud.write_disk(foreign.as_str(), "found");
     let path = format!("/disks/{foreign}/attachments?deployment=shop&job=db&instance_id={uuid}");
-    let answer = http.call("PUT", &path, "").await;
-    bench
-        .ended(answer.task.unwrap())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    let answer = replay.http.call("PUT", &path, "").await;
+    bench.succeeded(answer.task.unwrap()).await;
     {
         let world = bench.cloud.world();
         assert!(world.disks[foreign.as_str()].attached_to.is_some());
         assert!(world.disks[&disk].attached_to.is_none());
     }
     let start = json!({"group": "db", "instance": "0", "action": "start"});
-    bench
-        .run("update_instance", start)
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    bench
-        .deploy(scenario.file("large.yml"))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    let now: String = sqlx::query_scalar("select cid from persistent_disks")
+    bench.succeed("update_instance", start).await;
+    bench.deployed(replay.scenario.file("large.yml")).await;
+    let now: String = sqlx::query_scalar("select cid from persistent_disks where active")
         .fetch_one(&mut sql)
         .await
         .unwrap();
@@ -301,41 +261,22 @@ async fn disks_are_orphaned_attached_and_deleted_as_recorded() {
     assert_eq!(bench.cloud.world().disks[&now].data, ["found"]);
 
     // A disk that can't be attached changes nothing.
-    bench
-        .run(
-            "update_instance",
-            json!({"group": "db", "instance": "0", "action": "stop"}),
-        )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.succeed("update_instance", stop).await;
     let path = format!("/disks/nowhere/attachments?deployment=shop&job=db&instance_id={uuid}");
-    let answer = http.call("PUT", &path, "").await;
+    let answer = replay.http.call("PUT", &path, "").await;
     let ended = bench.ended(answer.task.unwrap()).await.unwrap();
     assert_eq!(ended.task.state, "error");
-    let held: String = sqlx::query_scalar("select cid from persistent_disks")
+    let held: String = sqlx::query_scalar("select cid from persistent_disks where active")
         .fetch_one(&mut sql)
         .await
         .unwrap();
     assert_eq!(held, now);
-
-    // For good: with its snapshots.
-    for at in [7, 8] {
-        let text = step(at)
-            .to_string()
-            .replace("a8c1f5363f199561d4d3326571a7dfd1", &disk);
-        http.replay(&bench, &serde_json::from_str(&text).unwrap())
-            .await;
-    }
-    assert!(!bench.cloud.disk_cids().contains(&disk));
-    assert!(!bench.cloud.world().snapshots.values().any(|of| *of == disk));
-    bench.finish().await;
+    replay.finish().await;
 }
 
 #[tokio::test]
 async fn the_schedule_deletes_disks_only_after_their_days_and_vms_at_once() {
-    let bench = bench_with("shop", &replay::settings()).await;
+    let bench = replay::bench("shop").await;
     let (young, old) = (
         orphan_disk(&bench, "db/1", 4).await,
         orphan_disk(&bench, "db/1", 6).await,
@@ -369,11 +310,8 @@ async fn the_schedule_deletes_disks_only_after_their_days_and_vms_at_once() {
         "its snapshots come first"
     );
     let done = bench
-        .run("scheduled_orphaned_disk_cleanup", json!({}))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .succeed("scheduled_orphaned_disk_cleanup", json!({}))
+        .await;
     assert_eq!(
         done.lines("finished"),
         [format!("Deleting orphan disks: {old}")]
@@ -389,11 +327,8 @@ async fn the_schedule_deletes_disks_only_after_their_days_and_vms_at_once() {
     .await
     .unwrap();
     bench
-        .run("scheduled_orphaned_vm_cleanup", json!({}))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .succeed("scheduled_orphaned_vm_cleanup", json!({}))
+        .await;
     let held: i64 = sqlx::query_scalar("select count(*) from ip_addresses")
         .fetch_one(&mut sql)
         .await
@@ -409,14 +344,9 @@ async fn the_schedule_deletes_disks_only_after_their_days_and_vms_at_once() {
 #[tokio::test]
 async fn an_exported_release_deploys_elsewhere_without_compiling() {
     let scenario = Scenario::load("first-deploy");
-    let bench = bench_with("shop", &replay::settings()).await;
+    let bench = replay::bench("shop").await;
     let http = Http::of(&bench).await;
-    bench
-        .deploy(scenario.file("shop.yml"))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(scenario.file("shop.yml")).await;
     let body = json!({
         "deployment_name": "shop", "release_name": "wire-demo", "release_version": "1",
         "stemcell_os": "demo-os", "stemcell_version": "1", "sha2": false, "jobs": [],
@@ -425,7 +355,7 @@ async fn an_exported_release_deploys_elsewhere_without_compiling() {
         .call("POST", "/releases/export", &body.to_string())
         .await;
     let id = answer.task.unwrap();
-    bench.ended(id).await.unwrap().done().unwrap();
+    bench.succeeded(id).await;
     let line: Json = serde_json::from_slice(&bench.output(id, "result").await.unwrap()).unwrap();
     let blob = domain::BlobId::new(line["blobstore_id"].as_str().unwrap());
     let bytes = bench.services.blobs.get_bytes(&blob, None).await.unwrap();
@@ -439,7 +369,7 @@ async fn an_exported_release_deploys_elsewhere_without_compiling() {
     assert_eq!(names[..3], ["./release.MF", "./jobs/", "./jobs/banner.tgz"]);
     assert!(names.contains(&"./compiled_packages/engine.tgz".to_owned()));
 
-    let other = bench_with("shop", &replay::settings()).await;
+    let other = replay::bench("shop").await;
     let mut sql = other.sql().await.unwrap();
     // Nothing of the source release is there.
     for table in ["release_versions", "packages", "jobs", "releases"] {
@@ -451,22 +381,14 @@ async fn an_exported_release_deploys_elsewhere_without_compiling() {
     let tarball = other.services.settings.data_dir.join("compiled.tgz");
     fs_err::write(&tarball, &bytes).unwrap();
     let uploaded = other
-        .run("update_release", json!({"path": tarball}))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .succeed("update_release", json!({"path": tarball}))
+        .await;
     assert!(
         uploaded
             .stages()
             .contains(&"Compiled Release has been created".to_owned())
     );
-    let deployed = other
-        .deploy(scenario.file("shop.yml"))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    let deployed = other.deployed(scenario.file("shop.yml")).await;
     assert!(!deployed.stages().contains(&"Compiling packages".to_owned()));
     let blob_path = |id: &str| format!("/packages/blobs/{id}");
     let compiled: String = sqlx::query_scalar("select blob_id from compiled_packages limit 1")

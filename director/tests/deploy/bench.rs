@@ -2,8 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use agent_protocol::{AgentClient, Patience, Reply, Target};
+use async_trait::async_trait;
 use bosun_director::cloud::Cpis;
 use bosun_director::config::Settings;
 use bosun_director::deploy::args;
@@ -23,6 +26,8 @@ pub struct Bench {
     pub services: Arc<Services>,
     /// The deployment that all tasks are about.
     deployment: String,
+    /// Whether agents are waited for less long than by the original.
+    hurries: Arc<AtomicBool>,
     /// Agent id to instance, for tests that follow agents over several deploys.
     pub names: std::sync::Mutex<std::collections::BTreeMap<String, String>>,
     database: TestDatabase,
@@ -90,10 +95,16 @@ impl Bench {
         });
         let cloud = FakeCloud::new(nats.url(), put).await?;
         services.cpis = Cpis::shared(Arc::new(cloud.clone()));
+        let hurries = Arc::new(AtomicBool::new(false));
+        services.agents = Arc::new(Hurrying {
+            agents: services.agents,
+            hurries: hurries.clone(),
+        });
         let mut bench = Bench {
             cloud,
             services: Arc::new(services),
             deployment: deployment.into(),
+            hurries,
             names: Default::default(),
             database,
             engine: None,
@@ -103,6 +114,11 @@ impl Bench {
         };
         bench.start_worker().await?;
         Ok(bench)
+    }
+
+    /// From now on agents are waited for two seconds where the original waits 45.
+    pub fn hurry(&self) {
+        self.hurries.store(true, Ordering::Relaxed);
     }
 
     pub async fn sql(&self) -> anyhow::Result<PgConnection> {
@@ -266,6 +282,21 @@ impl Bench {
         self.ended(id).await
     }
 
+    /// Deploys what has to be deployed for a test to go on.
+    pub async fn deployed(&self, manifest: &str) -> Ended {
+        self.deploy(manifest).await.unwrap().done().unwrap()
+    }
+
+    /// Runs a task that has to end well.
+    pub async fn succeed(&self, kind: &str, args: Json) -> Ended {
+        self.run(kind, args).await.unwrap().done().unwrap()
+    }
+
+    /// Waits for a task that has to end well.
+    pub async fn succeeded(&self, id: i64) -> Ended {
+        self.ended(id).await.unwrap().done().unwrap()
+    }
+
     pub async fn run(&self, kind: &str, args: Json) -> anyhow::Result<Ended> {
         let id = self.queue_task(kind, args).await?;
         self.ended(id).await
@@ -419,6 +450,37 @@ impl Ended {
             format!("{} {told}{}", error["code"], hint.unwrap_or_default())
         })
         .unwrap_or_default()
+    }
+}
+
+/// Asks agents, in a hurry if it has to be.
+struct Hurrying {
+    agents: Arc<dyn AgentClient>,
+    hurries: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl AgentClient for Hurrying {
+    async fn exchange(
+        &self,
+        to: &Target,
+        method: &str,
+        arguments: Vec<Json>,
+        mut patience: Patience,
+    ) -> Result<Reply, agent_protocol::Error> {
+        if self.hurries.load(Ordering::Relaxed) {
+            patience.reply = patience.reply.min(Duration::from_secs(2));
+        }
+        self.agents.exchange(to, method, arguments, patience).await
+    }
+
+    async fn send(
+        &self,
+        to: &Target,
+        method: &str,
+        arguments: Vec<Json>,
+    ) -> Result<(), agent_protocol::Error> {
+        self.agents.send(to, method, arguments).await
     }
 }
 

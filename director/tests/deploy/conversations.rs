@@ -1,34 +1,25 @@
 //! Whole recorded conversations of the original CLI with the original director, held with this one.
 
-use std::path::Path;
-
-use serde_json::Value as Json;
 use test_support::Fault;
 
 use crate::bench::Bench;
-use crate::conversation::{Plan, Replay};
-use crate::recorded;
-use crate::replay;
+use crate::recorded::{self, Scenario};
+use crate::replay::{self, Plan, Replay};
 
-fn scenario(name: &str) -> Json {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/wire");
-    let text = fs_err::read_to_string(folder.join(format!("{name}.json"))).unwrap();
-    serde_json::from_str(&text).unwrap()
+/// In the recorded director with the deployment `shop`, whose manifest is in this scenario.
+async fn with_shop(scenario: &str, base: (&str, &str), instances: &[(&str, i32, &str)]) -> Replay {
+    let base_scenario = Scenario::load(base.0);
+    let replay = Replay::with_deployment(scenario, "shop", base_scenario.file(base.1)).await;
+    replay.know("shop", instances).await
 }
 
-fn file<'a>(scenario: &'a Json, name: &str) -> &'a str {
-    scenario["files"][name].as_str().unwrap()
-}
-
-/// The recorded director with the deployment `shop` in it, its instances known by their recorded UUIDs.
-async fn with_shop(manifest: &str, instances: &[(&str, i32, &str)]) -> Replay {
-    let mut replay = Replay::start(recorded::bench_with("shop", &replay::settings()).await).await;
-    // The ids of the cloud config and of the add-on.
-    replay.bind("config 15", "1");
-    replay.bind("config 16", "2");
-    replay.deploy(manifest).await;
-    replay.know("shop", instances).await;
-    replay
+/// The agent of an instance answers no more.
+fn silence(bench: &Bench, group: &str, index: i32) {
+    for vm in bench.cloud.world().vms.values_mut() {
+        if vm.agent.spec["name"] == group && vm.agent.spec["index"] == index {
+            vm.agent.mute = true;
+        }
+    }
 }
 
 const SHOP: &[(&str, i32, &str)] = &[
@@ -38,57 +29,49 @@ const SHOP: &[(&str, i32, &str)] = &[
     ("smoke", 0, "84bc75cb-cd76-4f53-9453-63b3a04533fd"),
 ];
 
-#[tokio::test]
-async fn deploys_fail_with_the_recorded_words() {
-    let scenario = scenario("deploy-failures");
-    let mut replay = with_shop(file(&scenario, "shop.yml"), SHOP).await;
-    let fault = |kind, message: &str| Fault::Error {
-        kind,
+/// What a CPI, or an agent, says that fails.
+fn fault(message: &str) -> Fault {
+    Fault::Error {
+        kind: cpi::FaultKind::CloudError,
         message: message.into(),
         ok_to_retry: false,
-    };
+    }
+}
+
+#[tokio::test]
+async fn deploys_fail_with_the_recorded_words() {
+    let name = "deploy-failures";
+    let mut replay = with_shop(name, (name, "shop.yml"), SHOP).await;
     let plan = Plan {
         before: &[
             (2, &|bench| bench.cloud.fail_job("web", true)),
             (4, &|bench| bench.cloud.fail_job("web", false)),
-            (7, &move |bench| {
+            (7, &|bench| {
                 let message = "1 of 1 pre-start scripts failed. Failed Jobs: fussy.";
-                let fault = fault(cpi::FaultKind::CloudError, message);
-                bench.cloud.break_next("run_script", 1, fault);
+                bench.cloud.break_next("run_script", 1, fault(message));
             }),
-            (13, &move |bench| {
+            (13, &|bench| {
                 let message = "CPI error 'Bosh::Clouds::CloudError' with message 'Creating vm failed' in 'create_vm' \
                                CPI method (CPI request ID: 'cpi-132957')";
-                let fault = fault(cpi::FaultKind::CloudError, message);
-                bench.cloud.break_next("create_vm", 2, fault);
+                bench.cloud.break_next("create_vm", 2, fault(message));
             }),
-            (15, &move |bench| {
+            (15, &|bench| {
                 let message = "Unknown CPI error 'RuntimeError' with message 'Set VM metadata failed!!!' in \
                                'set_vm_metadata' CPI method (CPI request ID: 'cpi-238678')";
-                let fault = fault(cpi::FaultKind::CloudError, message);
-                bench.cloud.break_next("set_vm_metadata", 2, fault);
+                bench.cloud.break_next("set_vm_metadata", 2, fault(message));
             }),
+            (11, &|bench| bench.cloud.fail_package("crashpkg", true)),
             (17, &|bench| bench.cloud.mute_new_agents(true)),
             (19, &|bench| bench.cloud.mute_new_agents(false)),
         ],
-        left_out: &[
-            (
-                3,
-                "is about what the recorded agents say of their processes",
-            ),
-            (
-                8,
-                "is about what the recorded agents say of their processes",
-            ),
-            (45, "lists the deployment of step 11"),
-            (
-                11,
-                "the recorded agent says what a shell printed; packages that don't compile have tests of their own",
-            ),
-        ],
+        left_out: &[(
+            &[3, 8],
+            "are about what the recorded agents say of their processes",
+        )],
         differs: &[
             // The simulated agents name processes by their jobs.
             (2, "failed jobs: process-3", "failed jobs: web"),
+            (11, recorded::SHELL_SAYS, recorded::AGENT_SAYS),
             (17, "after 20 seconds", "after 5 seconds"),
             // The original cuts these results earlier than its own rule says.
             (
@@ -102,53 +85,50 @@ async fn deploys_fail_with_the_recorded_words() {
                 "'Set VM metadata failed!!!' in 'set_vm_metadata' CPI method (CPI request ID:...",
             ),
         ],
+        ..Plan::default()
     };
-    replay.hold(&scenario, &plan).await;
+    replay.hold_all(&plan).await;
     replay.finish().await;
 }
 
 #[tokio::test]
 async fn instances_are_started_stopped_and_ignored_with_the_recorded_answers() {
-    let scenario = scenario("lifecycle-actions");
-    let mut replay = with_shop(file(&scenario, "shop.yml"), SHOP).await;
+    let name = "lifecycle-actions";
+    let mut replay = with_shop(name, (name, "shop.yml"), SHOP).await;
     let plan = Plan {
-        left_out: &[(20, "lists the deployments of other scenarios")],
+        others: &["cloudy", "crash", "fragile", "x"],
         ..Plan::default()
     };
-    replay.hold(&scenario, &plan).await;
+    replay.hold_all(&plan).await;
     replay.finish().await;
 }
 
 #[tokio::test]
 async fn a_first_deployment_is_listed_with_the_recorded_answers() {
-    let scenario = scenario("first-deploy");
-    let bench = recorded::bench_with("shop", &replay::settings()).await;
+    let bench = replay::bench("shop").await;
     // The add-on comes with the first step.
     let mut sql = bench.sql().await.unwrap();
     sqlx::query("delete from configs where type = 'runtime'")
         .execute(&mut sql)
         .await
         .unwrap();
-    let mut replay = Replay::start(bench).await;
+    let mut replay = Replay::start("first-deploy", bench).await;
     replay.bind("config 15", "1");
     replay.bind("config 16", "3");
-    replay.hold(&scenario, &Plan::default()).await;
+    replay.hold_all(&Plan::default()).await;
     replay.finish().await;
 }
 
 #[tokio::test]
 async fn groups_grow_and_shrink_with_the_recorded_answers() {
-    let scenario = scenario("scale");
-    let mut replay = with_shop(file(&scenario, "before.yml"), &[]).await;
-    replay.hold(&scenario, &Plan::default()).await;
+    let mut replay = with_shop("scale", ("scale", "before.yml"), &[]).await;
+    replay.hold_all(&Plan::default()).await;
     replay.finish().await;
 }
 
 #[tokio::test]
 async fn errands_run_with_the_recorded_answers() {
-    let scenario = scenario("run-errand");
-    let base = self::scenario("lifecycle-actions");
-    let mut replay = with_shop(file(&base, "shop.yml"), SHOP).await;
+    let mut replay = with_shop("run-errand", ("lifecycle-actions", "shop.yml"), SHOP).await;
     let code = |code: i64| {
         move |bench: &Bench| {
             let codes = &mut bench.cloud.world().errand_exit_codes;
@@ -159,66 +139,72 @@ async fn errands_run_with_the_recorded_answers() {
         before: &[
             (6, &code(4)),
             (11, &|bench| {
-                let message = "Running errand script: Starting command \
-                               '$AGENT_DIR/1e8f0d83-351f-4a2b-b14c-ec609089fdda/jobs/web/bin/run': fork/exec \
-                               $AGENT_DIR/1e8f0d83-351f-4a2b-b14c-ec609089fdda/jobs/web/bin/run: no such file or directory";
-                let fault = Fault::Error {
-                    kind: cpi::FaultKind::CloudError,
-                    message: message.into(),
-                    ok_to_retry: false,
-                };
-                bench.cloud.break_next("run_errand", 1, fault);
+                let message = "Running errand script: Starting command '/var/vcap/jobs/web/bin/run': fork/exec \
+                               /var/vcap/jobs/web/bin/run: no such file or directory";
+                bench.cloud.break_next("run_errand", 1, fault(message));
             }),
         ],
-        left_out: &[
-            (4, "lists addresses that other deployments had there"),
-            (17, "runs beside the errand that is cancelled"),
-            (18, "runs beside the errand that is cancelled"),
-            (19, "is cancelled; errands.rs has a test of it"),
-            (20, "is about the cancelled one"),
-            (21, "is about the cancelled one"),
+        differs: &[
+            // There were other deployments in the same network.
+            (4, "10.0.1.16", "10.0.1.11"),
+            (
+                11,
+                "$AGENT_DIR/1e8f0d83-351f-4a2b-b14c-ec609089fdda",
+                "/var/vcap",
+            ),
         ],
         ..Plan::default()
     };
-    replay.hold(&scenario, &plan).await;
+    replay.hold(0..17, &plan).await;
+    // One that is cancelled while it runs.
+    replay.bench.cloud.world().endless_errands = true;
+    replay.begin(19).await;
+    let runs = |bench: &Bench| {
+        let world = bench.cloud.world();
+        world.calls.iter().any(|call| call.method == "run_errand")
+    };
+    while !runs(&replay.bench) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let end = replay.scenario.steps().len();
+    replay.hold(17..end, &plan).await;
     replay.finish().await;
 }
 
 #[tokio::test]
 async fn two_networks_are_used_with_the_recorded_answers() {
-    let scenario = scenario("two-networks");
-    let bench = recorded::bench_with("pair", &replay::settings()).await;
+    let bench = replay::bench("pair").await;
+    let scenario = Scenario::load("two-networks");
     let mut sql = bench.sql().await.unwrap();
     sqlx::query("update configs set content = $1 where type = 'cloud'")
-        .bind(recorded::as_sent(file(&scenario, "cloud.yml")))
+        .bind(recorded::as_sent(scenario.file("cloud.yml")))
         .execute(&mut sql)
         .await
         .unwrap();
-    let mut replay = Replay::start(bench).await;
+    let mut replay = Replay::start("two-networks", bench).await;
     replay.bind("config 19", "1");
     replay.bind("config 16", "2");
     let plan = Plan {
-        left_out: &[
-            (
-                1,
-                "lists addresses next to those that other deployments had",
-            ),
-            (3, "lists addresses that the recorded cloud made up"),
-        ],
+        // There were other deployments in the same network.
+        differs: &[(1, "10.0.1.13", "10.0.1.10")],
+        left_out: &[(&[3], "lists addresses that the recorded cloud made up")],
         ..Plan::default()
     };
-    replay.hold(&scenario, &plan).await;
+    replay.hold_all(&plan).await;
     replay.finish().await;
 }
 
 #[tokio::test]
 async fn logs_and_ssh_go_with_the_recorded_answers() {
-    let scenario = scenario("logs-ssh");
-    let base = self::scenario("lifecycle-actions");
-    let mut replay = with_shop(file(&base, "shop.yml"), &[]).await;
+    let mut replay = with_shop("logs-ssh", ("lifecycle-actions", "shop.yml"), &[]).await;
     let plan = Plan {
+        only_one: &[(
+            &[1, 3],
+            "Packing log files together",
+            "the original never says that it is finished",
+        )],
         left_out: &[(
-            13,
+            &[13],
             "lists what was done to two agents at once, by chance first to one",
         )],
         differs: &[
@@ -227,6 +213,29 @@ async fn logs_and_ssh_go_with_the_recorded_answers() {
         ],
         ..Plan::default()
     };
-    replay.hold(&scenario, &plan).await;
+    replay.hold_all(&plan).await;
+    replay.finish().await;
+}
+
+#[tokio::test]
+async fn agents_that_never_answer_are_dealt_with_by_the_recorded_answers() {
+    let name = "unresponsive-agent-deploy";
+    let scenario = Scenario::load(name);
+    let mut replay = Replay::with_deployment(name, "mute", scenario.file("mute.yml")).await;
+    replay.bench.hurry();
+    let plan = Plan {
+        before: &[
+            (0, &|bench| silence(bench, "node", 0)),
+            (3, &|bench| silence(bench, "node", 0)),
+            (9, &|bench| silence(bench, "node", 1)),
+        ],
+        differs: &[
+            (1, "after 45 seconds", "after 6 seconds"),
+            // There were other deployments in the same network.
+            (6, "10.0.1.17", "10.0.1.11"),
+        ],
+        ..Plan::default()
+    };
+    replay.hold_all(&plan).await;
     replay.finish().await;
 }

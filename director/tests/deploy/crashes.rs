@@ -11,15 +11,10 @@ use crate::bench::{Bench, Inventory};
 async fn uncrashed(before: Option<&Manifest>, manifest: &Manifest) -> (Inventory, usize) {
     let bench = Bench::start().await.unwrap();
     if let Some(before) = before {
-        bench.deploy(&before.text()).await.unwrap().done().unwrap();
+        bench.deployed(&before.text()).await;
     }
     bench.cloud.take_calls();
-    bench
-        .deploy(&manifest.text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&manifest.text()).await;
     let calls = bench.cloud.take_calls().len();
     let inventory = bench.audit().await.unwrap();
     bench.finish().await;
@@ -35,7 +30,7 @@ async fn crashed(
 ) -> Inventory {
     let mut bench = Bench::start().await.unwrap();
     if let Some(before) = before {
-        bench.deploy(&before.text()).await.unwrap().done().unwrap();
+        bench.deployed(&before.text()).await;
     }
     let reached = bench.cloud.crash_at(n, when);
     let args = UpdateDeployment {

@@ -20,12 +20,7 @@ async fn run(bench: &Bench, args: Json) -> (Ended, Vec<Json>) {
 #[tokio::test]
 async fn an_errand_group_gets_its_vm_for_the_run_and_loses_it_afterwards() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let before = bench.audit().await.unwrap();
     let (ended, results) = run(&bench, json!({"errand": "smoke"})).await;
     let ended = ended.done().unwrap();
@@ -71,12 +66,7 @@ async fn an_errand_group_gets_its_vm_for_the_run_and_loses_it_afterwards() {
 #[tokio::test]
 async fn an_errand_by_job_name_runs_on_the_instances_that_are_chosen() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     bench.cloud.take_calls();
     let (ended, results) = run(
         &bench,
@@ -122,12 +112,7 @@ async fn an_errand_by_job_name_runs_on_the_instances_that_are_chosen() {
 #[tokio::test]
 async fn the_task_of_an_errand_that_fails_ends_well_and_tells_its_exit_code() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let before = bench.audit().await.unwrap();
     for (code, tally) in [
         (1, "0 succeeded, 1 errored, 0 canceled"),
@@ -169,12 +154,7 @@ async fn cut_off(n: usize, when: Crash) -> Option<(String, String, usize, Invent
         web: 0,
         ..Manifest::default()
     };
-    bench
-        .deploy(&manifest.text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&manifest.text()).await;
     let before = bench.audit().await.unwrap();
     bench.cloud.take_calls();
     let reached = bench.cloud.crash_at(n, when);

@@ -9,12 +9,7 @@ use crate::bench::Bench;
 #[tokio::test]
 async fn a_first_deploy_compiles_creates_and_starts_everything_in_the_original_order() {
     let bench = Bench::start().await.unwrap();
-    let ended = bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    let ended = bench.deployed(&Manifest::default().text()).await;
     assert_eq!(
         ended.stages(),
         [
@@ -86,20 +81,10 @@ async fn a_first_deploy_compiles_creates_and_starts_everything_in_the_original_o
 #[tokio::test]
 async fn deploying_again_without_a_change_asks_agents_for_their_state_and_does_nothing_else() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let before = bench.audit().await.unwrap();
     bench.cloud.take_calls();
-    let ended = bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    let ended = bench.deployed(&Manifest::default().text()).await;
     assert_eq!(
         ended.stages(),
         ["Preparing deployment", "Preparing package compilation"]
@@ -117,19 +102,14 @@ async fn deploying_again_without_a_change_asks_agents_for_their_state_and_does_n
 #[tokio::test]
 async fn a_changed_property_updates_the_instances_that_render_it_and_no_others() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let vms = bench.cloud.vm_cids();
     bench.cloud.take_calls();
     let changed = Manifest {
         greeting: "welcome",
         ..Manifest::default()
     };
-    let ended = bench.deploy(&changed.text()).await.unwrap().done().unwrap();
+    let ended = bench.deployed(&changed.text()).await;
     let updated = ended.lines("finished");
     assert_eq!(
         updated
@@ -186,24 +166,16 @@ async fn a_changed_property_updates_the_instances_that_render_it_and_no_others()
 #[tokio::test]
 async fn a_group_grows_and_shrinks_and_what_goes_leaves_nothing() {
     let bench = Bench::start().await.unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    bench
-        .deploy(
+        .deployed(
             &Manifest {
                 web: 5,
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     let inventory = bench.audit().await.unwrap();
     assert_eq!(
         (
@@ -214,17 +186,14 @@ async fn a_group_grows_and_shrinks_and_what_goes_leaves_nothing() {
         (6, 6, 6)
     );
     let ended = bench
-        .deploy(
+        .deployed(
             &Manifest {
                 web: 1,
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     let deleted = ended
         .lines("finished")
         .iter()
@@ -245,26 +214,18 @@ async fn a_group_grows_and_shrinks_and_what_goes_leaves_nothing() {
 #[tokio::test]
 async fn a_new_stemcell_recreates_vms_and_the_data_on_disks_stays() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let (vms, disks) = (bench.cloud.vm_cids(), bench.cloud.disk_cids());
     bench.cloud.write_disk(&disks[0], "an entry");
     bench
-        .deploy(
+        .deployed(
             &Manifest {
                 stemcell: "2",
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     let inventory = bench.audit().await.unwrap();
     assert_eq!(
         (inventory.vms, inventory.disks, inventory.addresses),
@@ -288,26 +249,18 @@ async fn a_new_stemcell_recreates_vms_and_the_data_on_disks_stays() {
 #[tokio::test]
 async fn a_larger_disk_gets_the_data_and_the_old_one_becomes_an_orphan() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let old = bench.cloud.disk_cids().remove(0);
     bench.cloud.write_disk(&old, "an entry");
     bench
-        .deploy(
+        .deployed(
             &Manifest {
                 disk: "large",
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     let inventory = bench.audit().await.unwrap();
     assert_eq!((inventory.vms, inventory.disks), (3, 2));
     let world = bench.cloud.world();
@@ -334,12 +287,7 @@ async fn a_larger_disk_gets_the_data_and_the_old_one_becomes_an_orphan() {
 #[tokio::test]
 async fn stop_start_restart_and_recreate_converge_a_group_or_one_instance() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let change = |group: &str, instance: Option<&str>, state: &str| UpdateDeployment {
         state_change: Some(StateChange {
             group: Some(group.into()),
@@ -399,47 +347,19 @@ async fn stop_start_restart_and_recreate_converge_a_group_or_one_instance() {
 #[tokio::test]
 async fn isolated_actions_touch_one_instance_only() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let disk = bench.cloud.disk_cids().remove(0);
     bench.cloud.write_disk(&disk, "an entry");
     let act = |action: &str, hard: bool| json!({"group": "store", "instance": "0", "action": action, "hard": hard});
-    bench
-        .run("update_instance", act("stop", false))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.succeed("update_instance", act("stop", false)).await;
     assert_eq!(bench.audit().await.unwrap().instances[0].1, "stopped");
+    bench.succeed("update_instance", act("start", false)).await;
     bench
-        .run("update_instance", act("start", false))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    bench
-        .run("update_instance", act("recreate", false))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    bench
-        .run("update_instance", act("stop", true))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .succeed("update_instance", act("recreate", false))
+        .await;
+    bench.succeed("update_instance", act("stop", true)).await;
     assert_eq!(bench.audit().await.unwrap().vms, 2);
-    bench
-        .run("update_instance", act("start", false))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.succeed("update_instance", act("start", false)).await;
     let inventory = bench.audit().await.unwrap();
     assert_eq!(
         (
@@ -457,18 +377,8 @@ async fn isolated_actions_touch_one_instance_only() {
 #[tokio::test]
 async fn deleting_a_deployment_leaves_orphaned_disks_and_nothing_else() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
-    let ended = bench
-        .run("delete_deployment", json!({}))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
+    let ended = bench.succeed("delete_deployment", json!({})).await;
     assert_eq!(
         ended.stages(),
         [

@@ -3,7 +3,6 @@
 
 mod artifacts;
 mod bench;
-mod conversation;
 mod conversations;
 mod crashes;
 mod errands;
@@ -11,6 +10,7 @@ mod failures;
 mod life;
 mod recorded;
 mod replay;
+mod same;
 mod traffic;
 
 /// A deployment `demo`: `web` instances over two AZs, one `store` with a persistent disk.

@@ -29,12 +29,14 @@ impl Scenario {
         self.0["files"][name].as_str().unwrap()
     }
 
+    pub fn steps(&self) -> &[Json] {
+        self.0["steps"].as_array().unwrap()
+    }
+
     /// The step that deploys this file.
     fn deploy(&self, file: &str) -> &Json {
         let command = format!("bosh -d shop deploy {file}");
-        self.0["steps"]
-            .as_array()
-            .unwrap()
+        self.steps()
             .iter()
             .find(|step| step["command"] == command.as_str())
             .unwrap()
@@ -42,7 +44,7 @@ impl Scenario {
 }
 
 /// The recorded release, stemcells (without signed URLs, as it was there) and configs, in an otherwise empty director of the recorded name.
-pub async fn bench(deployment: &str) -> Bench {
+async fn bench(deployment: &str) -> Bench {
     bench_with(deployment, "").await
 }
 
@@ -81,6 +83,10 @@ pub async fn bench_with(deployment: &str, settings: &str) -> Bench {
     bench
 }
 
+/// What the shell of the recorded agent says of a package that does not compile, and what the simulated one says.
+pub const SHELL_SAYS: &str = "Command exited with 3; Stdout: , Stderr: + echo 'no such header: demo.h'\nno such header: demo.h\n+ exit 3\n";
+pub const AGENT_SAYS: &str = "Command exited with 1; Stdout: , Stderr: crashpkg does not compile\n";
+
 /// The recorded release, as it is in this version (the README of the recordings).
 pub async fn upload(bench: &Bench, version: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -105,11 +111,8 @@ pub async fn upload(bench: &Bench, version: &str) {
         .write_tarball(&tarball, &Default::default())
         .unwrap();
     bench
-        .run("update_release", json!({"path": tarball}))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .succeed("update_release", json!({"path": tarball}))
+        .await;
 }
 
 /// A file as the command line sends it: keys in its order.
@@ -232,12 +235,7 @@ async fn a_first_deploy_and_the_next_ones_are_the_recorded_ones() {
 async fn after(base: (&str, &str), name: &str, files: &[(&str, bool)]) {
     let scenario = Scenario::load(name);
     let bench = bench("shop").await;
-    bench
-        .deploy(Scenario::load(base.0).file(base.1))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(Scenario::load(base.0).file(base.1)).await;
     *bench.names.lock().unwrap() = Traffic::of_calls(bench.cloud.take_calls(), BTreeMap::new()).1;
     for (file, new) in files {
         compare(&bench, &scenario, file, *new).await;
@@ -279,12 +277,7 @@ async fn groups_grow_and_shrink_as_recorded() {
 async fn single_instances_are_stopped_started_and_recreated_as_recorded() {
     let scenario = Scenario::load("lifecycle-actions");
     let bench = bench("shop").await;
-    bench
-        .deploy(scenario.file("shop.yml"))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(scenario.file("shop.yml")).await;
     *bench.names.lock().unwrap() = Traffic::of_calls(bench.cloud.take_calls(), BTreeMap::new()).1;
     let change = |instance: Option<&str>, group: &str, state: &str, skip_drain: Option<&str>| {
         let change = json!({"group": group, "instance": instance, "state": state});
@@ -319,7 +312,7 @@ async fn single_instances_are_stopped_started_and_recreated_as_recorded() {
         } else {
             LeftOut::GetState
         };
-        compare_with(&bench, &scenario, &scenario.0["steps"][at], ended, left_out);
+        compare_with(&bench, &scenario, &scenario.steps()[at], ended, left_out);
     }
     bench.finish().await;
 }
@@ -333,18 +326,13 @@ async fn an_errand_group_runs_as_recorded() {
         .replace("10.0.1.16", "10.0.1.11");
     let scenario = Scenario(serde_json::from_str(&text).unwrap());
     let bench = bench("shop").await;
-    bench
-        .deploy(scenario.file("shop.yml"))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(scenario.file("shop.yml")).await;
     *bench.names.lock().unwrap() = Traffic::of_calls(bench.cloud.take_calls(), BTreeMap::new()).1;
     let ended = bench
         .run("run_errand", json!({"errand": "smoke"}))
         .await
         .unwrap();
-    let step = &scenario.0["steps"][2];
+    let step = &scenario.steps()[2];
     compare_with(&bench, &scenario, step, ended, LeftOut::StopOfNew);
     bench.finish().await;
 }
@@ -353,15 +341,10 @@ async fn an_errand_group_runs_as_recorded() {
 async fn a_deployment_is_deleted_as_recorded() {
     let scenario = Scenario::load("delete-vm-and-everything");
     let bench = bench("last").await;
-    bench
-        .deploy(scenario.file("last.yml"))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(scenario.file("last.yml")).await;
     *bench.names.lock().unwrap() = Traffic::of_calls(bench.cloud.take_calls(), BTreeMap::new()).1;
     let ended = bench.run("delete_deployment", json!({})).await.unwrap();
-    let step = &scenario.0["steps"][7];
+    let step = &scenario.steps()[7];
     compare_with(&bench, &scenario, step, ended, LeftOut::GetState);
     bench.finish().await;
 }

@@ -69,7 +69,7 @@ async fn handle(
     }
     if let Some(Fault::Error { message, .. }) = &fault {
         return Some(match is_async(&method) {
-            true => finish(cloud, vm_cid, Err(message.clone())),
+            true => finish(cloud, vm_cid, &method, Err(message.clone())),
             false => Err(format!("Action Failed {method}: {message}")),
         });
     }
@@ -78,7 +78,7 @@ async fn handle(
         return None;
     }
     Some(match is_async(&method) {
-        true => finish(cloud, vm_cid, result),
+        true => finish(cloud, vm_cid, &method, result),
         false => result,
     })
 }
@@ -108,12 +108,25 @@ fn is_async(method: &str) -> bool {
 }
 
 /// Keeps an asynchronous action's result for `get_task`.
-fn finish(cloud: &FakeCloud, vm_cid: &str, result: Result<Value, String>) -> Result<Value, String> {
+fn finish(
+    cloud: &FakeCloud,
+    vm_cid: &str,
+    method: &str,
+    result: Result<Value, String>,
+) -> Result<Value, String> {
     let id = Uuid::new_v4().to_string();
     let mut world = cloud.world();
+    let endless = method == "run_errand" && world.endless_errands;
     let vm = world.vms.get_mut(vm_cid).ok_or("VM is gone")?;
     vm.agent.tasks.insert(id.clone(), result);
-    Ok(json!({"agent_task_id": id, "state": "running"}))
+    if endless {
+        vm.agent.endless.insert(id.clone());
+    }
+    Ok(running(&id))
+}
+
+fn running(task: &str) -> Value {
+    json!({"agent_task_id": task, "state": "running"})
 }
 
 async fn act(
@@ -155,6 +168,7 @@ async fn act(
     match method {
         "ping" => Ok(json!("pong")),
         "info" => Ok(json!({"api_version": 1})),
+        "get_task" if agent.endless.contains(&first) => Ok(running(&first)),
         "get_task" => match agent.tasks.get(&first) {
             Some(Ok(value)) => Ok(value.clone()),
             Some(Err(message)) => Err(format!(
@@ -164,7 +178,15 @@ async fn act(
                 "Action Failed get_task: Task with id {first} could not be found"
             )),
         },
-        "cancel_task" => Ok(json!("canceled")),
+        "cancel_task" => {
+            if agent.endless.remove(&first)
+                && let Some(Ok(result)) = agent.tasks.get_mut(&first)
+            {
+                // As a process that SIGTERM ended.
+                result["exit_code"] = json!(143);
+            }
+            Ok(json!("canceled"))
+        }
         "get_state" => Ok(agent.report(agent_id, failing_jobs)),
         "prepare" => Ok(json!("prepared")),
         "apply" => {

@@ -22,6 +22,8 @@ pub struct World {
     pub errand_exit_code: i64,
     /// What errands on instances of a group end with, where it is another.
     pub errand_exit_codes: BTreeMap<String, i64>,
+    /// Whether errands run until they are cancelled.
+    pub endless_errands: bool,
     pub(super) faults: Faults,
 }
 
@@ -72,6 +74,8 @@ pub struct AgentState {
     pub migration_target: Option<String>,
     pub dns_version: u64,
     pub(super) tasks: BTreeMap<String, Result<Value, String>>,
+    /// Those of them that run until they are cancelled.
+    pub(super) endless: BTreeSet<String>,
 }
 
 impl AgentState {
