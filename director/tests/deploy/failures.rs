@@ -1,6 +1,7 @@
 //! What goes wrong in the cloud, in agents and in jobs: the right error, nothing leaked, and a corrected
 //! deploy carries on.
 
+use bosun_director::deploy::args::UpdateDeployment;
 use test_support::Fault;
 
 use crate::Manifest;
@@ -10,17 +11,14 @@ use crate::bench::Bench;
 async fn a_vm_that_can_not_be_created_fails_the_deploy_and_leaves_nothing() {
     let bench = Bench::start().await.unwrap();
     bench
-        .deploy(
+        .deployed(
             &Manifest {
                 web: 0,
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     let before = bench.audit().await.unwrap();
     let fault = Fault::Error {
         kind: cpi::FaultKind::CloudError,
@@ -34,12 +32,7 @@ async fn a_vm_that_can_not_be_created_fails_the_deploy_and_leaves_nothing() {
     assert!(ended.error().contains("no room"), "{}", ended.error());
     assert_eq!(bench.audit().await.unwrap().vms, before.vms);
     bench.cloud.mend("create_vm");
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     assert_eq!(bench.audit().await.unwrap().vms, 3);
 }
 
@@ -52,12 +45,7 @@ async fn a_creation_that_may_be_tried_again_is_and_five_times_at_most() {
         ok_to_retry: true,
     };
     bench.cloud.break_next("create_vm", 4, fault.clone());
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     bench.cloud.take_calls();
     bench.cloud.break_next("create_vm", 100, fault);
     let ended = bench
@@ -84,17 +72,14 @@ async fn a_creation_that_may_be_tried_again_is_and_five_times_at_most() {
 async fn an_agent_that_never_answers_fails_the_deploy_and_its_vm_is_deleted() {
     let bench = Bench::start().await.unwrap();
     bench
-        .deploy(
+        .deployed(
             &Manifest {
                 web: 1,
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     bench.cloud.mute_new_agents(true);
     let ended = bench
         .deploy(
@@ -116,17 +101,14 @@ async fn an_agent_that_never_answers_fails_the_deploy_and_its_vm_is_deleted() {
     assert_eq!(bench.audit().await.unwrap().vms, 2);
     bench.cloud.mute_new_agents(false);
     bench
-        .deploy(
+        .deployed(
             &Manifest {
                 web: 2,
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     assert_eq!(bench.audit().await.unwrap().vms, 3);
 }
 
@@ -134,17 +116,14 @@ async fn an_agent_that_never_answers_fails_the_deploy_and_its_vm_is_deleted() {
 async fn a_job_that_does_not_come_up_stops_the_wave_after_the_canary() {
     let bench = Bench::start().await.unwrap();
     bench
-        .deploy(
+        .deployed(
             &Manifest {
                 web: 3,
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     bench.cloud.fail_job("web", true);
     let changed = Manifest {
         web: 3,
@@ -175,7 +154,7 @@ async fn a_job_that_does_not_come_up_stops_the_wave_after_the_canary() {
         "nobody follows the canary"
     );
     bench.cloud.fail_job("web", false);
-    bench.deploy(&changed.text()).await.unwrap().done().unwrap();
+    bench.deployed(&changed.text()).await;
     assert!(
         bench
             .audit()
@@ -201,12 +180,7 @@ async fn a_package_that_does_not_compile_shows_its_output_and_leaves_no_vm() {
     let inventory = bench.audit().await.unwrap();
     assert_eq!((inventory.vms, inventory.disks), (0, 0));
     bench.cloud.fail_package("app", false);
-    let ended = bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    let ended = bench.deployed(&Manifest::default().text()).await;
     let compiled: Vec<String> = ended
         .lines("finished")
         .into_iter()
@@ -223,17 +197,14 @@ async fn a_package_that_does_not_compile_shows_its_output_and_leaves_no_vm() {
 async fn a_lost_answer_of_create_vm_is_settled_by_the_next_deploy() {
     let bench = Bench::start().await.unwrap();
     bench
-        .deploy(
+        .deployed(
             &Manifest {
                 web: 1,
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     bench.cloud.break_next("create_vm", 1, Fault::LostReply);
     let ended = bench
         .deploy(
@@ -247,17 +218,14 @@ async fn a_lost_answer_of_create_vm_is_settled_by_the_next_deploy() {
         .unwrap();
     assert_eq!(ended.task.state, "error");
     bench
-        .deploy(
+        .deployed(
             &Manifest {
                 web: 2,
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     assert_eq!(bench.audit().await.unwrap().vms, 3);
 }
 
@@ -284,12 +252,7 @@ async fn a_cancelled_deploy_stops_at_its_next_pause_and_the_next_one_carries_on(
         "the VM that was waited for is deleted"
     );
     bench.cloud.mute_new_agents(false);
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     assert_eq!(bench.audit().await.unwrap().vms, 3);
     bench.finish().await;
 }
@@ -298,17 +261,14 @@ async fn a_cancelled_deploy_stops_at_its_next_pause_and_the_next_one_carries_on(
 async fn a_disk_change_that_fails_half_way_is_finished_by_the_next_deploy() {
     let bench = Bench::start().await.unwrap();
     bench
-        .deploy(
+        .deployed(
             &Manifest {
                 web: 0,
                 ..Manifest::default()
             }
             .text(),
         )
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .await;
     let old = bench.cloud.disk_cids().remove(0);
     bench.cloud.write_disk(&old, "an entry");
     let fault = Fault::Error {
@@ -328,7 +288,7 @@ async fn a_disk_change_that_fails_half_way_is_finished_by_the_next_deploy() {
         "{}",
         ended.error()
     );
-    bench.deploy(&larger.text()).await.unwrap().done().unwrap();
+    bench.deployed(&larger.text()).await;
     bench.audit().await.unwrap();
     {
         let world = bench.cloud.world();
@@ -353,12 +313,7 @@ async fn a_disk_change_that_fails_half_way_is_finished_by_the_next_deploy() {
 #[tokio::test]
 async fn deleting_by_force_goes_on_over_silent_agents_and_a_failing_cloud() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let fault = Fault::Error {
         kind: cpi::FaultKind::CloudError,
         message: "not now".into(),
@@ -378,11 +333,8 @@ async fn deleting_by_force_goes_on_over_silent_agents_and_a_failing_cloud() {
     };
     bench.cloud.break_next("delete_vm", 1, fault);
     bench
-        .run("delete_deployment", serde_json::json!({"force": true}))
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+        .succeed("delete_deployment", serde_json::json!({"force": true}))
+        .await;
     let orphans: Vec<String> = sqlx::query_scalar("select cid from orphan_vms")
         .fetch_all(&mut bench.sql().await.unwrap())
         .await
@@ -406,22 +358,16 @@ async fn a_lost_answer_of_create_disk_leaves_no_disk_that_nobody_knows() {
     .text();
     let ended = bench.deploy(&manifest).await.unwrap();
     assert_eq!(ended.task.state, "error");
-    bench.deploy(&manifest).await.unwrap().done().unwrap();
+    bench.deployed(&manifest).await;
     let inventory = bench.audit().await.unwrap();
     assert_eq!(inventory.disks, 2, "the one in use and an orphan");
     bench.finish().await;
 }
 
 #[tokio::test]
-#[ignore = "waits 135 s for an agent, as long as the original does"]
 async fn an_unresponsive_agent_fails_a_deploy_unless_it_is_fixed_by_recreating() {
     let bench = Bench::start().await.unwrap();
-    bench
-        .deploy(&Manifest::default().text())
-        .await
-        .unwrap()
-        .done()
-        .unwrap();
+    bench.deployed(&Manifest::default().text()).await;
     let disk = bench.cloud.disk_cids().remove(0);
     bench.cloud.write_disk(&disk, "an entry");
     let silent = {
@@ -434,17 +380,20 @@ async fn an_unresponsive_agent_fails_a_deploy_unless_it_is_fixed_by_recreating()
         (store.0.clone(), store.1.agent_id.clone())
     };
     bench.cloud.mute_agent(&silent.1);
-    let args = serde_json::json!({"manifest": Manifest::default().text(), "fix": true});
-    let id = bench
-        .queue(serde_json::from_value(args).unwrap())
-        .await
-        .unwrap();
-    let ended = loop {
-        match bench.ended(id).await {
-            Ok(ended) => break ended.done().unwrap(),
-            Err(_) => continue,
-        }
+    bench.hurry();
+    let refused = bench.deploy(&Manifest::default().text()).await.unwrap();
+    assert!(
+        refused.error().starts_with("450002 store/"),
+        "{}",
+        refused.error()
+    );
+    assert!(bench.cloud.vm_cids().contains(&silent.0));
+    let fix = UpdateDeployment {
+        manifest: Some(Manifest::default().text()),
+        fix: true,
+        ..UpdateDeployment::default()
     };
+    let ended = bench.deploy_with(fix).await.unwrap().done().unwrap();
     assert!(
         ended
             .lines("finished")
@@ -455,5 +404,23 @@ async fn an_unresponsive_agent_fails_a_deploy_unless_it_is_fixed_by_recreating()
     let inventory = bench.audit().await.unwrap();
     assert_eq!((inventory.vms, inventory.disks), (3, 1));
     assert_eq!(bench.cloud.world().disks[&disk].data, ["an entry"]);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_answers_stops_its_jobs_also_when_it_was_allowed_not_to() {
+    let bench = Bench::start().await.unwrap();
+    bench.deployed(&Manifest::default().text()).await;
+    bench.cloud.take_calls();
+    let recreate = serde_json::json!({
+        "group": "store", "instance": "0", "action": "recreate", "ignore_unresponsive_agent": true,
+    });
+    bench.succeed("update_instance", recreate).await;
+    let calls = bench.cloud.take_calls();
+    let called: Vec<&str> = calls.iter().map(|call| call.method.as_str()).collect();
+    for method in ["drain", "stop", "unmount_disk", "detach_disk", "delete_vm"] {
+        assert!(called.contains(&method), "{method} is not in {called:?}");
+    }
+    bench.audit().await.unwrap();
     bench.finish().await;
 }
