@@ -33,6 +33,17 @@ async fn user_of(director: &Director, token: &str) -> anyhow::Result<Value> {
     Ok(info.json()["user"].clone())
 }
 
+/// A client that shows this certificate.
+fn holder_of(environment: &Environment, name: &str) -> anyhow::Result<reqwest::Client> {
+    let mut pem = std::fs::read(environment.path(&format!("{name}.pem")))?;
+    pem.extend(std::fs::read(environment.path(&format!("{name}.key")))?);
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(environment.path("ca.pem"))?)?;
+    Ok(reqwest::Client::builder()
+        .tls_certs_only([ca])
+        .identity(reqwest::Identity::from_pem(&pem)?)
+        .build()?)
+}
+
 fn unauthorized() -> (u16, String) {
     (401, "Not authorized: '/deployments'\n".to_owned())
 }
@@ -167,23 +178,14 @@ async fn a_client_certificate_is_a_user_with_scopes() -> anyhow::Result<()> {
     environment.listen = ", client_certificates: {ca: ca.pem, users: [{name: ci, subject: 'C=USA, O=Cloud Foundry, CN=ci', scopes: [bosh.read]}]}".into();
     let mut director = environment.director().await?;
     let plain = director.http.clone();
-    let as_holder_of = |name: &str| -> anyhow::Result<reqwest::Client> {
-        let mut pem = std::fs::read(environment.path(&format!("{name}.pem")))?;
-        pem.extend(std::fs::read(environment.path(&format!("{name}.key")))?);
-        let ca = reqwest::Certificate::from_pem(&std::fs::read(environment.path("ca.pem"))?)?;
-        Ok(reqwest::Client::builder()
-            .tls_certs_only([ca])
-            .identity(reqwest::Identity::from_pem(&pem)?)
-            .build()?)
-    };
-    director.http = as_holder_of("ci")?;
+    director.http = holder_of(&environment, "ci")?;
     assert_eq!(director.get("", "/info").await?.json()["user"], "ci");
     assert_eq!(director.get("", "/locks").await?.status, 200);
     assert_eq!(director.get("", "/disks").await?.json()["code"], 600_000);
     // What the header says goes first, also when it is wrong.
     assert_eq!(director.get("test", "/disks").await?.status, 200);
     assert_eq!(director.get("test:wrong", "/locks").await?.status, 401);
-    director.http = as_holder_of("stranger")?;
+    director.http = holder_of(&environment, "stranger")?;
     assert_eq!(director.get("", "/info").await?.json()["user"], Value::Null);
     assert_eq!(director.get("", "/locks").await?.status, 401);
     director.http = plain;
@@ -214,13 +216,7 @@ async fn metrics_are_for_those_with_a_certificate_on_a_port_of_their_own() -> an
     let base = format!("https://127.0.0.1:{port}");
     let without = director.http.get(format!("{base}/metrics")).send().await;
     assert!(without.is_err(), "{without:?}");
-    let mut pem = std::fs::read(environment.path("ci.pem"))?;
-    pem.extend(std::fs::read(environment.path("ci.key"))?);
-    let ca = reqwest::Certificate::from_pem(&std::fs::read(environment.path("ca.pem"))?)?;
-    let http = reqwest::Client::builder()
-        .tls_certs_only([ca])
-        .identity(reqwest::Identity::from_pem(&pem)?)
-        .build()?;
+    let http = holder_of(&environment, "ci")?;
     let get = async |path: &str| -> anyhow::Result<String> {
         let answer = http.get(format!("{base}{path}")).send().await?;
         Ok(answer.text().await?)
