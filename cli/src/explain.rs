@@ -78,7 +78,10 @@ fn code_in(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
+    use crate::commands::parse;
 
     /// The director's table of codes, read as text: it is another program.
     const DIRECTOR: &str = include_str!("../../director/src/error.rs");
@@ -130,6 +133,27 @@ mod tests {
                 assert!(page.text.contains(part), "{} lacks '{part}'", page.code);
             }
         }
+    }
+
+    #[test]
+    fn every_command_that_is_advised_exists() {
+        let mut known = 0;
+        for page in pages() {
+            let text = page.text.replace('\n', " ");
+            for advice in text.split('`').filter(|part| part.starts_with("bosun ")) {
+                let words = advice.replace(['[', ']'], "");
+                let words = words.split_whitespace().map(OsString::from);
+                let problem = parse(words).err().map(|error| error.render());
+                let problem = problem.unwrap_or_default();
+                assert!(
+                    !problem.contains("nknown"),
+                    "{}: `{advice}`: {problem}",
+                    page.code
+                );
+                known += 1;
+            }
+        }
+        assert!(known > 50, "{known}");
     }
 
     #[test]
