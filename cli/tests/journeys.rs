@@ -5,62 +5,10 @@ mod support;
 
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use support::user::User;
 use support::{Answer, Director, Request, Tls};
-
-/// A user's home and working folder.
-struct User {
-    folder: tempfile::TempDir,
-}
-
-impl User {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(folder.path().join("cwd")).expect("a folder");
-        User { folder }
-    }
-
-    fn cwd(&self) -> PathBuf {
-        self.folder.path().join("cwd")
-    }
-
-    fn write(&self, path: &str, content: &str) {
-        let path = self.cwd().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, content).expect("written");
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_bosun"))
-            .env_clear()
-            .env("HOME", self.folder.path())
-            .env("PATH", std::env::var("PATH").unwrap_or_default())
-            .args(arguments)
-            .current_dir(self.cwd())
-            .output()
-            .expect("the program runs")
-    }
-
-    /// Runs a command that has to succeed.
-    fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// Runs a command that has to fail; what it says.
-    fn fail(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-}
 
 fn info(request: &Request) -> Answer {
     let user = if request.authorized {
@@ -109,7 +57,7 @@ fn release_folder(user: &User) {
 fn an_environment_is_named_logged_in_to_and_left_again() {
     let tls = Tls::new();
     let director = Director::start(&tls, empty_director);
-    let user = User::new();
+    let user = User::new("cwd");
     user.write("ca.pem", &tls.ca);
     user.succeed(&[
         "alias-env",
@@ -140,7 +88,7 @@ fn an_environment_is_named_logged_in_to_and_left_again() {
     ];
     user.succeed(&log_in);
     assert!(user.succeed(&["-e", "lab", "env"]).contains("admin"));
-    let config = user.folder.path().join(".bosh/config");
+    let config = user.home().join(".bosh/config");
     let mode = std::fs::metadata(&config)
         .expect("a config")
         .permissions()
@@ -165,7 +113,7 @@ fn an_environment_is_named_logged_in_to_and_left_again() {
 #[test]
 fn a_certificate_of_another_ca_is_refused_at_once() {
     let director = Director::start(&Tls::new(), empty_director);
-    let user = User::new();
+    let user = User::new("cwd");
     user.write("ca.pem", &Tls::new().ca);
     let said = user.fail(&["-e", &director.url, "--ca-cert", "ca.pem", "env"]);
     assert!(said.starts_with("Fetching info:\n"), "{said}");
@@ -184,7 +132,7 @@ fn deploy_creates_and_uploads_the_releases_of_its_manifest() {
         }
         empty_director(request)
     });
-    let user = User::new();
+    let user = User::new("cwd");
     user.write("ca.pem", &tls.ca);
     release_folder(&user);
     user.write(
@@ -263,7 +211,7 @@ fn packages_that_the_director_has_are_not_sent_again() {
         }
         _ => empty_director(request),
     });
-    let user = User::new();
+    let user = User::new("cwd");
     user.write("ca.pem", &tls.ca);
     release_folder(&user);
     user.succeed(&[
@@ -322,7 +270,7 @@ fn a_task_is_followed_through_an_outage_of_the_director() {
             _ => Answer::ok(r#"{"id": 7, "state": "done"}"#),
         }
     });
-    let user = User::new();
+    let user = User::new("cwd");
     user.write("ca.pem", &tls.ca);
     let said = user.succeed(&[
         "--tty",

@@ -4,9 +4,10 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use support::user::User;
 use support::{Answer, Director, Tls};
 
 /// Starts a proxy without log-in (RFC 1928); its port and how often it was asked to connect.
@@ -54,19 +55,13 @@ fn serve(mut client: TcpStream, count: &AtomicUsize) -> Option<()> {
 }
 
 fn locks(director: &Director, tls: &Tls, variables: &[(&str, &str)]) -> Output {
-    let home = tempfile::tempdir().expect("a folder");
-    Command::new(env!("CARGO_BIN_EXE_bosun"))
-        .env_clear()
-        .env("HOME", home.path())
-        .env("PATH", std::env::var("PATH").unwrap_or_default())
-        .env("BOSH_ENVIRONMENT", &director.url)
-        .env("BOSH_CA_CERT", &tls.ca)
-        .env("BOSH_CLIENT", "admin")
-        .env("BOSH_CLIENT_SECRET", "admin")
-        .envs(variables.iter().copied())
-        .args(["locks", "--json"])
-        .output()
-        .expect("the program runs")
+    let director = [
+        ("BOSH_ENVIRONMENT", &*director.url),
+        ("BOSH_CA_CERT", &*tls.ca),
+        ("BOSH_CLIENT", "admin"),
+        ("BOSH_CLIENT_SECRET", "admin"),
+    ];
+    User::new("cwd").run_with(&["locks", "--json"], &[&director, variables].concat())
 }
 
 #[test]

@@ -1,19 +1,20 @@
 //! What a release author types, and what is printed and written: exit codes, texts and files are those of the original
 //! command line. `BOSUN_TEST_CLI=/path/of/another` runs the same sessions with that program.
 
+mod support;
+
 use regex::Regex;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use support::user::User;
 
-/// A home, and a release folder `r` in it.
-struct Author(tempfile::TempDir);
+/// Somebody with a release folder `r`.
+struct Author(User);
 
 impl Author {
     fn new() -> Self {
-        let author = Author(tempfile::tempdir().expect("a folder"));
-        std::fs::create_dir(author.path("")).expect("a folder");
-        author
+        Author(User::new("r"))
     }
 
     /// With the sample release of the vectors.
@@ -35,57 +36,34 @@ impl Author {
     }
 
     fn path(&self, below: &str) -> PathBuf {
-        self.0.path().join("r").join(below)
+        self.0.path(below)
     }
 
     fn write(&self, path: &str, content: &str) {
-        let path = self.path(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, content).expect("written");
+        self.0.write(path, content);
     }
 
     fn read(&self, path: &str) -> String {
-        let text = std::fs::read_to_string(self.path(path)).unwrap_or_else(|_| panic!("{path}"));
-        self.mask(&text)
+        self.mask(&self.0.read(path))
     }
 
     /// What differs from run to run by a word for it.
     fn mask(&self, text: &str) -> String {
-        let text = text.replace(self.0.path().to_str().expect("UTF-8"), "$HOME");
+        let text = text.replace(self.0.home().to_str().expect("UTF-8"), "$HOME");
         let uuid = Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").expect("valid");
         let digest = Regex::new("sha256:[0-9a-f]{64}").expect("valid");
         let text = uuid.replace_all(&text, "UUID").into_owned();
         digest.replace_all(&text, "DIGEST").into_owned()
     }
 
-    fn output(&self, arguments: &[&str]) -> Output {
-        let program = std::env::var("BOSUN_TEST_CLI")
-            .unwrap_or_else(|_| env!("CARGO_BIN_EXE_bosun").to_owned());
-        Command::new(program)
-            .env_clear()
-            .env("HOME", self.0.path())
-            .env("PATH", std::env::var("PATH").unwrap_or_default())
-            .env("GIT_CEILING_DIRECTORIES", self.0.path())
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .args(arguments)
-            .current_dir(self.path(""))
-            .output()
-            .expect("the program runs")
-    }
-
     /// Runs a command that has to succeed; what it prints.
     fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        self.mask(&String::from_utf8_lossy(&output.stdout))
+        self.mask(&self.0.succeed(arguments))
     }
 
     /// Runs a command that has to fail; what it says, without `Exit code 1`.
     fn fail(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        let error = self.mask(&String::from_utf8_lossy(&output.stderr));
+        let error = self.mask(&self.0.fail(arguments));
         error
             .strip_suffix("Exit code 1\n")
             .unwrap_or_else(|| panic!("{arguments:?}: {error}"))
@@ -319,7 +297,7 @@ fn final_releases_are_made_of_development_releases_and_of_tarballs() {
 
     // Elsewhere, all comes from the blobstore; and without that, it is said what is missing.
     author.succeed(&["reset-release"]);
-    std::fs::remove_dir_all(author.0.path().join(".bosh/cache")).expect("the cache");
+    std::fs::remove_dir_all(author.0.home().join(".bosh/cache")).expect("the cache");
     let rebuilt = author.succeed(&[
         "create-release",
         "releases/sample/sample-1.yml",
@@ -381,7 +359,7 @@ fn a_package_is_taken_over_with_what_it_depends_on() {
     author.write("shop/config/blobs.yml", "--- {}\n");
     let vendor = |package: &str, more: &[&str]| {
         let arguments = [&["vendor-package", package, &source, "--dir", "shop"], more].concat();
-        author.output(&arguments)
+        author.0.run(&arguments)
     };
     let said = |output: &Output| author.mask(&String::from_utf8_lossy(&output.stderr));
     let none = "Expected to find at least one dev or final version\nExit code 1\n";

@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
+use support::user::User;
 use support::{Answer, Request, plain_server};
 
 type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 /// A release folder with a job, a package and a blob that is only here.
-struct Folder(tempfile::TempDir);
+struct Folder(User);
 
 impl Folder {
     fn new(blobstore: &str, private: &str) -> Self {
-        let folder = Folder(tempfile::tempdir().expect("a folder"));
+        let folder = Folder(User::new("shop"));
         folder.write(
             "config/final.yml",
             &format!("name: shop\nblobstore:\n{blobstore}"),
@@ -45,53 +45,33 @@ impl Folder {
         folder
     }
 
-    fn root(&self) -> PathBuf {
-        self.0.path().join("shop")
+    fn path(&self, below: &str) -> PathBuf {
+        self.0.path(below)
     }
 
     fn write(&self, path: &str, content: &str) {
-        let path = self.root().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, content).expect("written");
+        self.0.write(path, content);
     }
 
     fn read(&self, path: &str) -> String {
-        std::fs::read_to_string(self.root().join(path)).expect("a file")
+        self.0.read(path)
+    }
+
+    fn succeed(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+        self.0.succeed_with(arguments, variables)
+    }
+
+    fn fail(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+        self.0.fail_with(arguments, variables)
     }
 
     /// As on another machine: what version control does not keep is gone.
     fn forget(&self) {
         self.succeed(&["reset-release"], &[]);
-        let cache = self.0.path().join(".bosh/cache");
+        let cache = self.0.home().join(".bosh/cache");
         if cache.exists() {
             std::fs::remove_dir_all(cache).expect("the cache");
         }
-    }
-
-    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_bosun"))
-            .env_clear()
-            .env("HOME", self.0.path())
-            .env("PATH", std::env::var("PATH").unwrap_or_default())
-            .env("GIT_CEILING_DIRECTORIES", self.0.path())
-            .envs(variables.iter().copied())
-            .args(arguments)
-            .current_dir(self.root())
-            .output()
-            .expect("the program runs")
-    }
-
-    fn succeed(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
-        let output = self.run(arguments, variables);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    fn fail(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
-        let output = self.run(arguments, variables);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 }
 
@@ -231,14 +211,14 @@ fn blobs_and_final_releases_go_to_s3_with_signed_requests_and_come_back() {
     folder.succeed(&["add-blob", "f", "tool/h"], &[]);
     let without = folder.fail(&["upload-blobs"], &[]);
     assert!(without.contains("no profile 'default'"), "{without}");
-    std::fs::create_dir(folder.0.path().join(".aws")).expect("a folder");
+    std::fs::create_dir(folder.0.home().join(".aws")).expect("a folder");
     let profile = "[ci]\naws_access_key_id = key\naws_secret_access_key = very secret\n";
-    std::fs::write(folder.0.path().join(".aws/credentials"), profile).expect("written");
+    std::fs::write(folder.0.home().join(".aws/credentials"), profile).expect("written");
     folder.succeed(&["upload-blobs"], &[("AWS_PROFILE", "ci")]);
 
     // Without credentials, reading is all.
     folder.write("config/private.yml", "{}\n");
-    std::fs::remove_dir_all(folder.root().join("blobs")).expect("blobs");
+    std::fs::remove_dir_all(folder.path("blobs")).expect("blobs");
     folder.succeed(&["sync-blobs"], &[]);
     folder.succeed(&["add-blob", "f", "tool/i"], &[]);
     let refused = folder.fail(&["upload-blobs"], &[]);
@@ -280,13 +260,13 @@ fn a_damaged_blob_is_never_taken_into_the_folder() {
     let private = "blobstore: {options: {access_key_id: key, secret_access_key: very secret}}\n";
     let folder = Folder::new(&blobstore, private);
     folder.succeed(&["upload-blobs"], &[]);
-    std::fs::remove_dir_all(folder.root().join("blobs")).expect("blobs");
+    std::fs::remove_dir_all(folder.path("blobs")).expect("blobs");
     for object in objects.lock().expect("no panic").values_mut() {
         object.push(b'!');
     }
     let error = folder.fail(&["sync-blobs"], &[]);
     assert!(error.contains("Checking downloaded blob"), "{error}");
-    assert!(!folder.root().join("blobs/tool/f").exists());
+    assert!(!folder.path("blobs/tool/f").exists());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test that includes this uses its own part.
 
+pub mod user;
+
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{BufRead, BufReader, Read, Write};
